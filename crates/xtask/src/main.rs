@@ -1,0 +1,41 @@
+//! `cargo xtask test`: private PostgreSQL and RabbitMQ, then every check and every test.
+//!
+//! The services belong to a second process of this program, the [`keeper`], so that they end
+//! with the first however that one ends: by itself, by Ctrl-C, or by `kill -9`.
+
+mod keeper;
+mod postgres;
+mod process;
+mod programs;
+mod rabbitmq;
+mod services;
+mod steps;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask test                     format, lints, doc tests, and every test on both engines
+       cargo xtask test -- FILTER...        only the tests that the test runner picks by these arguments
+       cargo xtask services                 the two services alone, until Ctrl-C; prints the variables to export";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = match words.as_slice() {
+        ["test"] => steps::everything(),
+        ["test", "--", filter @ ..] => steps::only_tests(filter),
+        ["services"] => services::until_interrupted(),
+        [keeper::COMMAND] => keeper::run(),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

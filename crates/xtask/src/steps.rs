@@ -1,0 +1,152 @@
+//! The steps of `cargo xtask test`, in order, and what became of each.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::services::{Environment, Services};
+
+/// Goals that a measurement fell short of, each with its figure: said at the end of every run.
+const NOT_MET: &str = "tests/not-met.txt";
+
+const FORMAT: &[&str] = &["fmt", "--all", "--check"];
+const LINTS: &[&str] = &["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"];
+const DOC_TESTS: &[&str] = &["test", "--doc", "--workspace", "--all-features"];
+const NEXTEST: &[&str] = &["nextest", "run", "--workspace", "--all-features"];
+const CARGO_TEST: &[&str] = &["test", "--workspace", "--tests", "--all-features", "--no-fail-fast"];
+
+/// Every check and every test. A step that fails does not hide what the later ones would say.
+pub(crate) fn everything() -> Result<()> {
+    let mut run = Run::begin()?;
+    run.cargo(FORMAT, &[]);
+    run.cargo(LINTS, &[]);
+    let environment = run.services_up();
+    if let Some(environment) = &environment {
+        run.cargo(DOC_TESTS, environment);
+        let runner = if has_nextest() { NEXTEST } else { CARGO_TEST };
+        run.cargo(runner, environment);
+    }
+    run.report()
+}
+
+/// The inner loop: the tests that `filter` picks, and nothing else.
+pub(crate) fn only_tests(filter: &[&str]) -> Result<()> {
+    let mut run = Run::begin()?;
+    if let Some(environment) = run.services_up() {
+        let runner = if has_nextest() { NEXTEST } else { CARGO_TEST };
+        run.cargo(&[runner, filter].concat(), &environment);
+    }
+    println!("\nPart of the tests only: no format, lints or doc tests.");
+    run.report()
+}
+
+struct Run {
+    begun: Instant,
+    root: PathBuf,
+    services: Services,
+    done: Vec<Done>,
+}
+
+struct Done {
+    what: String,
+    passed: bool,
+    took: Duration,
+}
+
+impl Run {
+    fn begin() -> Result<Self> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).context("find the workspace")?.to_owned();
+        Ok(Self { begun: Instant::now(), root, services: Services::begin()?, done: Vec::new() })
+    }
+
+    fn services_up(&mut self) -> Option<Environment> {
+        let begun = Instant::now();
+        let environment = self.services.environment();
+        let what = "PostgreSQL and RabbitMQ up (waited)".to_owned();
+        self.note(what, begun, environment.as_ref().map(drop));
+        environment.ok()
+    }
+
+    fn cargo(&mut self, arguments: &[&str], environment: &[(String, String)]) {
+        let what = format!("cargo {}", arguments.join(" "));
+        println!("\n==> {what}");
+        let begun = Instant::now();
+        let result = self.run_cargo(arguments, environment);
+        self.note(what, begun, result.as_ref().map(drop));
+    }
+
+    /// In a process group of its own, so that all of it can be ended at once.
+    fn run_cargo(&mut self, arguments: &[&str], environment: &[(String, String)]) -> Result<()> {
+        let mut child = cargo(&self.root)
+            .args(arguments)
+            .envs(environment.iter().cloned())
+            .process_group(0)
+            .stdin(Stdio::null())
+            .spawn()
+            .context("start cargo")?;
+        self.services.step_started(child.id());
+        let status = child.wait();
+        self.services.step_ended();
+        let status = status.context("wait for cargo")?;
+        if !status.success() {
+            bail!("{status}");
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, what: String, begun: Instant, result: Result<(), &anyhow::Error>) {
+        if let Err(error) = result {
+            eprintln!("xtask: {what}: {error:#}");
+        }
+        self.done.push(Done { what, passed: result.is_ok(), took: begun.elapsed() });
+    }
+
+    fn report(self) -> Result<()> {
+        let Self { begun, root, services, done } = self;
+        drop(services);
+        if let Ok(text) = fs::read_to_string(root.join(NOT_MET)) {
+            println!("\nnot met ({NOT_MET}):\n{}", text.trim_end());
+        }
+        println!();
+        for Done { what, passed, took } in &done {
+            let verdict = if *passed { "passed" } else { "FAILED" };
+            println!("{verdict}  {:>7.1} s  {what}", took.as_secs_f64());
+        }
+        println!("        {:>7.1} s  in all", begun.elapsed().as_secs_f64());
+        let failed = done.iter().filter(|step| !step.passed).count();
+        if failed > 0 {
+            bail!("{failed} of {} steps failed", done.len());
+        }
+        Ok(())
+    }
+}
+
+/// The cargo that runs us, without what it told us about our own package: some build scripts ask
+/// to be run again when those variables change, which would rebuild half of the dependencies.
+fn cargo(root: &Path) -> Command {
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+    let mut command = Command::new(program);
+    command.current_dir(root);
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
+    command
+}
+
+fn has_nextest() -> bool {
+    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")))
+        .args(["nextest", "--version"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
