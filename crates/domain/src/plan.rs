@@ -1,0 +1,401 @@
+//! Delivery → plan: the rows that follow from one delivery, as plain data.
+//!
+//! A plan says what was stated, never what is concluded: conclusions need the other facts and are drawn in the
+//! transaction that stores them.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use terra::event::{DataKind, Event, User};
+use terra::record as terra_record;
+
+use crate::delivery::{Admission, Delivery};
+use crate::fetch::{self, FetchJob};
+use crate::id::{AliasKey, Environment, ReferenceId, SessionId, derived_uuid};
+use crate::identity::{Edge, Fact, Said};
+use crate::order::Order;
+use crate::outgoing::Outgoing;
+use crate::record::{Columns, Fingerprint, Record, RecordKey};
+use crate::session::{SessionOutcome, SessionResult};
+
+/// An `auth` whose user is older than this is no connect before our eyes: it starts no backfill.
+const NEW_USER_AGE_MAX: SignedDuration = SignedDuration::from_hours(24);
+
+/// The rows one cause calls for.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub cause: Cause,
+    pub disposition: Disposition,
+    pub facts: Vec<Fact>,
+    pub edges: Vec<Edge>,
+    pub records: Vec<Record>,
+    pub auth_event: Option<AuthEvent>,
+    pub session: Option<SessionResult>,
+    pub backfill: Option<Backfill>,
+    /// Events that follow from this cause alone, such as a failed attempt to connect.
+    pub notices: Vec<Outgoing>,
+}
+
+#[derive(Debug, Clone)]
+pub enum Cause {
+    Delivery(Box<Delivery>),
+    /// Terra answered our own question about a user who came back from the widget.
+    Confirmation {
+        session: SessionId,
+        environment: Environment,
+        at: Timestamp,
+    },
+}
+
+impl Cause {
+    /// Stable bytes for ids that are derived from this cause.
+    pub fn id_bytes(&self) -> [u8; 16] {
+        match self {
+            Cause::Delivery(delivery) => *delivery.id.0.as_bytes(),
+            Cause::Confirmation { session, .. } => *session.0.as_bytes(),
+        }
+    }
+
+    pub fn time(&self) -> Timestamp {
+        match self {
+            Cause::Delivery(delivery) => delivery.received_at,
+            Cause::Confirmation { at, .. } => *at,
+        }
+    }
+
+    pub fn environment(&self) -> &Environment {
+        match self {
+            Cause::Delivery(delivery) => &delivery.environment,
+            Cause::Confirmation { environment, .. } => environment,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Disposition {
+    Process,
+    /// Genuine, but nothing can be made of it: kept, with the reason.
+    SetAside {
+        reason: String,
+    },
+    /// Genuine, but too old to be trusted with effects.
+    Quarantine {
+        reason: String,
+    },
+}
+
+/// A row of the append-only history of connects and disconnects.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AuthEvent {
+    pub environment: Environment,
+    pub kind: String,
+    /// True for successful and informational events, false for a failed attempt.
+    pub succeeded: bool,
+    pub terra_user_id: Option<String>,
+    pub reference: Option<ReferenceId>,
+    pub provider: Option<String>,
+    pub order: Order,
+    /// Reason, old and new ids, scopes: nothing about health.
+    pub detail: Value,
+}
+
+/// History to ask for, if this connect happened before our eyes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backfill {
+    pub alias: AliasKey,
+    /// True: the user is new at Terra. False: only if a connect session of ours belongs to it.
+    pub certain: bool,
+    pub jobs: Vec<FetchJob>,
+}
+
+/// What planning needs to know besides the delivery.
+#[derive(Debug, Clone, Default)]
+pub struct Context {
+    pub backfill_days: u32,
+    pub capabilities: Capabilities,
+}
+
+/// Which kinds each provider serves, from Terra's list of integrations.
+#[derive(Debug, Clone, Default)]
+pub struct Capabilities(BTreeMap<String, Vec<DataKind>>);
+
+impl Capabilities {
+    pub fn new(by_provider: impl IntoIterator<Item = (String, Vec<DataKind>)>) -> Self {
+        Self(by_provider.into_iter().map(|(provider, kinds)| (provider.to_uppercase(), kinds)).collect())
+    }
+
+    /// The kinds worth asking for: all that REST serves where the provider is not known.
+    pub fn history_kinds(&self, provider: Option<&str>) -> Vec<DataKind> {
+        match provider.and_then(|provider| self.0.get(&provider.to_uppercase())) {
+            Some(kinds) => fetch::HISTORY_KINDS.into_iter().filter(|kind| kinds.contains(kind)).collect(),
+            None => fetch::HISTORY_KINDS.to_vec(),
+        }
+    }
+}
+
+/// Says which rows follow from a delivery.
+///
+/// - Shapes: `body` is the raw bytes; anything at all is a valid input.
+/// - Errors: none. What cannot be read is set aside with its reason.
+pub fn plan(delivery: Delivery, body: &[u8], context: &Context) -> Plan {
+    if delivery.admission == Admission::Quarantined {
+        return Plan::empty(delivery, Disposition::Quarantine { reason: "too_old".into() });
+    }
+    match terra::event::decode(body) {
+        Ok(event) => plan_event(delivery, event, context),
+        Err(unreadable) => Plan::empty(delivery, Disposition::SetAside { reason: unreadable.reason().into() }),
+    }
+}
+
+impl Plan {
+    fn empty(delivery: Delivery, disposition: Disposition) -> Plan {
+        Plan {
+            cause: Cause::Delivery(Box::new(delivery)),
+            disposition,
+            facts: Vec::new(),
+            edges: Vec::new(),
+            records: Vec::new(),
+            auth_event: None,
+            session: None,
+            backfill: None,
+            notices: Vec::new(),
+        }
+    }
+}
+
+fn plan_event(delivery: Delivery, event: Event, context: &Context) -> Plan {
+    let speaker = Speaker {
+        environment: delivery.environment.clone(),
+        order: delivery.order(),
+        inferred: delivery.order_is_inferred(),
+        kind: delivery.kind().label(),
+    };
+    let time = delivery.received_at;
+    let cause = *delivery.id.0.as_bytes();
+    let mut plan = Plan::empty(delivery, Disposition::Process);
+    match event {
+        Event::AuthSucceeded { user, widget_session_id } => {
+            plan.backfill = Some(backfill(&speaker, &user, time, &cause, context));
+            plan.session = Some(connected(&speaker, &user, None, widget_session_id.clone()));
+            plan.auth_event = Some(
+                speaker.auth_event(&user, json!({ "widget_session_id": widget_session_id, "scopes": user.scopes })),
+            );
+            plan.facts.push(speaker.fact(&user, Said::Authenticated));
+        }
+        Event::AuthFailed { user_id, provider, reference_id, reason, widget_session_id } => {
+            let failed = FailedAttempt {
+                user_id,
+                provider,
+                reference_id,
+                reason: reason.unwrap_or_else(|| "not_given".into()),
+                widget_session_id,
+            };
+            failed.fill(&mut plan, &speaker, time, &cause);
+        }
+        Event::UserReauth { old, new } => {
+            let old_id = old.as_ref().map(|old| old.user_id.clone());
+            plan.auth_event =
+                Some(speaker.auth_event(&new, json!({ "old_user_id": old_id, "new_user_id": new.user_id })));
+            if let Some(old) = old {
+                plan.facts.push(speaker.fact(&old, Said::Mentioned));
+                if old.user_id != new.user_id {
+                    plan.edges.push(Edge {
+                        old: speaker.alias(&old),
+                        new: speaker.alias(&new),
+                        order: speaker.order,
+                        severed: false,
+                    });
+                }
+            }
+            plan.facts.push(speaker.fact(&new, Said::Reauthenticated));
+        }
+        Event::Deauth { user } | Event::AccessRevoked { user } => {
+            plan.auth_event = Some(speaker.auth_event(&user, json!({})));
+            plan.facts.push(speaker.fact(&user, Said::Closed));
+        }
+        Event::ConnectionError { user } => {
+            plan.auth_event = Some(speaker.auth_event(&user, json!({})));
+            plan.facts.push(speaker.fact(&user, Said::Failed));
+        }
+        Event::PermissionChange { user, added, removed } => {
+            plan.auth_event =
+                Some(speaker.auth_event(&user, json!({ "scopes": user.scopes, "added": added, "removed": removed })));
+            plan.facts.push(speaker.fact(&user, Said::Mentioned));
+        }
+        Event::Data { kind, user: Some(user), items } => {
+            plan.records = items.iter().map(|item| record(&speaker, &user, kind, item)).collect();
+            plan.facts.push(speaker.fact(&user, Said::Seen));
+        }
+        Event::Data { user: None, .. } => plan.disposition = Disposition::SetAside { reason: "missing_user".into() },
+        // Kept in the ledger with their bytes and counted; they state nothing of anybody.
+        Event::LabReport { .. }
+        | Event::LargeRequestProcessing { .. }
+        | Event::LargeRequestSending { .. }
+        | Event::S3Payload { .. }
+        | Event::Informational { .. }
+        | Event::Unknown { .. } => {}
+    }
+    plan
+}
+
+/// The plan of Terra's own answer that `user` is authenticated: the other road of a connect.
+///
+/// - Shapes: `user` is from `GET /userInfo`, its reference already compared with the session's.
+pub fn confirmed(session: SessionId, environment: &Environment, user: &User, at: Timestamp, context: &Context) -> Plan {
+    let speaker = Speaker {
+        environment: environment.clone(),
+        order: Order::at(at.as_millisecond()),
+        inferred: true,
+        kind: "auth",
+    };
+    let cause = Cause::Confirmation { session, environment: environment.clone(), at };
+    let jobs_cause = cause.id_bytes();
+    Plan {
+        cause,
+        disposition: Disposition::Process,
+        facts: vec![speaker.fact(user, Said::Authenticated)],
+        edges: Vec::new(),
+        records: Vec::new(),
+        auth_event: None,
+        session: Some(connected(&speaker, user, Some(session), None)),
+        backfill: Some(Backfill { certain: true, ..backfill(&speaker, user, at, &jobs_cause, context) }),
+        notices: Vec::new(),
+    }
+}
+
+/// Who says it, and when: what all facts of one delivery share.
+struct Speaker {
+    environment: Environment,
+    order: Order,
+    inferred: bool,
+    kind: &'static str,
+}
+
+impl Speaker {
+    fn alias(&self, user: &User) -> AliasKey {
+        AliasKey::new(&self.environment, &user.user_id)
+    }
+
+    fn fact(&self, user: &User, said: Said) -> Fact {
+        Fact {
+            alias: self.alias(user),
+            order: self.order,
+            said,
+            provider: user.provider.clone(),
+            reference: user.reference_id.as_deref().filter(|reference| !reference.is_empty()).map(ReferenceId::new),
+            scopes: user.scopes.clone(),
+        }
+    }
+
+    fn auth_event(&self, user: &User, detail: Value) -> AuthEvent {
+        AuthEvent {
+            environment: self.environment.clone(),
+            kind: self.kind.into(),
+            succeeded: true,
+            terra_user_id: Some(user.user_id.clone()),
+            reference: user.reference_id.as_deref().map(ReferenceId::new),
+            provider: user.provider.clone(),
+            order: self.order,
+            detail,
+        }
+    }
+}
+
+fn connected(
+    speaker: &Speaker,
+    user: &User,
+    session: Option<SessionId>,
+    widget_session_id: Option<String>,
+) -> SessionResult {
+    SessionResult {
+        environment: speaker.environment.clone(),
+        session,
+        widget_session_id,
+        reference: user.reference_id.as_deref().map(ReferenceId::new),
+        outcome: SessionOutcome::Connected { alias: speaker.alias(user), provider: user.provider.clone() },
+    }
+}
+
+fn backfill(speaker: &Speaker, user: &User, time: Timestamp, cause: &[u8], context: &Context) -> Backfill {
+    let alias = speaker.alias(user);
+    let kinds = context.capabilities.history_kinds(user.provider.as_deref());
+    let today = time.to_zoned(jiff::tz::TimeZone::UTC).date();
+    Backfill {
+        certain: user.created_at.is_some_and(|created| time.duration_since(created) < NEW_USER_AGE_MAX),
+        jobs: fetch::backfill_jobs(&alias, user.provider.as_deref(), &kinds, context.backfill_days, today, cause),
+        alias,
+    }
+}
+
+struct FailedAttempt {
+    user_id: Option<String>,
+    provider: Option<String>,
+    reference_id: Option<String>,
+    reason: String,
+    widget_session_id: Option<String>,
+}
+
+impl FailedAttempt {
+    /// A failed attempt is history and news, never a connection.
+    fn fill(self, plan: &mut Plan, speaker: &Speaker, time: Timestamp, cause: &[u8]) {
+        let reference = self.reference_id.as_deref().filter(|reference| !reference.is_empty()).map(ReferenceId::new);
+        plan.notices.push(Outgoing {
+            id: crate::id::EventId(derived_uuid(&[b"event", cause, b"auth", b"failed"])),
+            alias: None,
+            environment: speaker.environment.clone(),
+            connection: None,
+            subject: reference.as_ref().map(|reference| crate::id::UserId::new(reference.as_str())),
+            entity: "auth".into(),
+            verb: "failed".into(),
+            provider: self.provider.clone(),
+            record: None,
+            time,
+            data: json!({ "reason": self.reason, "reference_id": reference, "provider": self.provider }),
+        });
+        plan.auth_event = Some(AuthEvent {
+            environment: speaker.environment.clone(),
+            kind: speaker.kind.into(),
+            succeeded: false,
+            terra_user_id: self.user_id,
+            reference: reference.clone(),
+            provider: self.provider,
+            order: speaker.order,
+            detail: json!({ "reason": self.reason, "widget_session_id": self.widget_session_id }),
+        });
+        plan.session = Some(SessionResult {
+            environment: speaker.environment.clone(),
+            session: None,
+            widget_session_id: self.widget_session_id,
+            reference,
+            outcome: SessionOutcome::Failed { reason: self.reason },
+        });
+    }
+}
+
+fn record(speaker: &Speaker, user: &User, kind: DataKind, item: &RawValue) -> Record {
+    let document = Bytes::copy_from_slice(item.get().as_bytes());
+    let fingerprint = Fingerprint::of(&document);
+    // Without Terra's key the content itself is the key: nothing is dropped, and the same bytes again are the same record.
+    let natural = terra_record::natural_key(kind, item)
+        .map_or_else(|_| format!("sha256:{}", hex::encode(terra::signature::body_digest(&document))), |key| key.0);
+    Record {
+        key: RecordKey { alias: speaker.alias(user), kind, natural },
+        order: speaker.order,
+        order_inferred: speaker.inferred,
+        deleted: terra_record::is_tombstone(kind, item),
+        columns: columns(kind, item),
+        document,
+        fingerprint,
+    }
+}
+
+fn columns(kind: DataKind, item: &RawValue) -> Columns {
+    let times = terra_record::times(item);
+    match (kind, terra_record::Activity::read(item)) {
+        (DataKind::Activity, Ok(activity)) => Columns::Activity(Box::new(activity)),
+        _ => Columns::Document { start_time: times.start_time, end_time: times.end_time },
+    }
+}
