@@ -1,0 +1,96 @@
+//! Turning the dials of a running simulator.
+
+use std::time::Duration;
+
+use actix_web::{HttpResponse, web};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Value, json};
+
+use crate::dials::Dials;
+use crate::lock::lock;
+use crate::settings::{AuthWebhook, Dialect};
+use crate::world::World;
+
+/// What is absent stays as it is.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Change {
+    /// `null` takes the destination away.
+    #[serde(default, deserialize_with = "present")]
+    webhook_url: Option<Option<String>>,
+    dialect: Option<Dialect>,
+    auth_webhook: Option<AuthWebhook>,
+    retry_factor: Option<f64>,
+    retry_first_ms: Option<u64>,
+    retries_max: Option<u32>,
+    timeout_ms: Option<u64>,
+    restamp: Option<bool>,
+    webhook_delay_ms: Option<u64>,
+    after_redirect_ms: Option<u64>,
+    copies: Option<u32>,
+    shuffle: Option<bool>,
+    history_days: Option<u32>,
+    legacy_widget_gone: Option<bool>,
+    providers: Option<Vec<String>>,
+    signing_secret: Option<String>,
+}
+
+fn present<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(value).map(Some)
+}
+
+pub(crate) async fn show(world: web::Data<World>) -> HttpResponse {
+    HttpResponse::Ok().json(shown(&world.dials()))
+}
+
+pub(crate) async fn change(world: web::Data<World>, change: web::Json<Change>) -> HttpResponse {
+    apply(&mut lock(&world.dials), change.into_inner());
+    show(world).await
+}
+
+fn apply(dials: &mut Dials, change: Change) {
+    set(&mut dials.webhook_url, change.webhook_url);
+    set(&mut dials.dialect, change.dialect);
+    set(&mut dials.auth_webhook, change.auth_webhook);
+    set(&mut dials.retry.factor, change.retry_factor);
+    set(&mut dials.retry.first, change.retry_first_ms.map(Duration::from_millis));
+    set(&mut dials.retry.retries_max, change.retries_max);
+    set(&mut dials.retry.timeout, change.timeout_ms.map(Duration::from_millis));
+    set(&mut dials.restamp, change.restamp);
+    set(&mut dials.webhook_delay, change.webhook_delay_ms.map(Duration::from_millis));
+    set(&mut dials.after_redirect, change.after_redirect_ms.map(Duration::from_millis));
+    set(&mut dials.copies, change.copies);
+    set(&mut dials.shuffle, change.shuffle);
+    set(&mut dials.history_days, change.history_days);
+    set(&mut dials.legacy_widget_gone, change.legacy_widget_gone);
+    set(&mut dials.providers, change.providers);
+    set(&mut dials.signing_secret, change.signing_secret);
+}
+
+fn set<T>(dial: &mut T, wanted: Option<T>) {
+    if let Some(wanted) = wanted {
+        *dial = wanted;
+    }
+}
+
+/// The signing secret can be set and is not shown.
+fn shown(dials: &Dials) -> Value {
+    let ms = |wait: Duration| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+    json!({
+        "webhook_url": dials.webhook_url,
+        "dialect": dials.dialect,
+        "auth_webhook": dials.auth_webhook,
+        "retry_factor": dials.retry.factor,
+        "retry_first_ms": ms(dials.retry.first),
+        "retries_max": dials.retry.retries_max,
+        "timeout_ms": ms(dials.retry.timeout),
+        "restamp": dials.restamp,
+        "webhook_delay_ms": ms(dials.webhook_delay),
+        "after_redirect_ms": ms(dials.after_redirect),
+        "copies": dials.copies,
+        "shuffle": dials.shuffle,
+        "history_days": dials.history_days,
+        "legacy_widget_gone": dials.legacy_widget_gone,
+        "providers": dials.providers,
+    })
+}

@@ -1,0 +1,43 @@
+//! What may be turned while the simulator runs.
+
+use std::time::Duration;
+
+use crate::retry::RetrySchedule;
+use crate::settings::{AuthWebhook, Dialect, Settings};
+
+#[derive(Debug, Clone)]
+pub(crate) struct Dials {
+    pub(crate) webhook_url: Option<String>,
+    pub(crate) dialect: Dialect,
+    pub(crate) auth_webhook: AuthWebhook,
+    pub(crate) retry: RetrySchedule,
+    pub(crate) restamp: bool,
+    pub(crate) webhook_delay: Duration,
+    pub(crate) after_redirect: Duration,
+    pub(crate) copies: u32,
+    pub(crate) shuffle: bool,
+    pub(crate) history_days: u32,
+    pub(crate) legacy_widget_gone: bool,
+    pub(crate) providers: Vec<String>,
+    pub(crate) signing_secret: String,
+}
+
+impl From<&Settings> for Dials {
+    fn from(settings: &Settings) -> Self {
+        Self {
+            webhook_url: settings.webhook_url.clone(),
+            dialect: settings.dialect,
+            auth_webhook: settings.auth_webhook,
+            retry: settings.retry.clone(),
+            restamp: settings.restamp,
+            webhook_delay: settings.webhook_delay,
+            after_redirect: settings.after_redirect,
+            copies: settings.copies,
+            shuffle: settings.shuffle,
+            history_days: settings.history_days,
+            legacy_widget_gone: settings.legacy_widget_gone,
+            providers: settings.providers.clone(),
+            signing_secret: settings.signing_secret.clone(),
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Events about requests and about Terra itself.
+
+use serde_json::{Value, json};
+
+use crate::event::VERSION;
+use crate::user::User;
+
+pub(crate) fn large_request_processing(user: &User, reference: &str) -> Value {
+    json!({
+        "type": "large_request_processing",
+        "status": "processing",
+        "message": "Large request is being processed",
+        "user": user.to_json(),
+        "reference": reference,
+        "version": VERSION,
+    })
+}
+
+/// Announces how many events with data follow under the same reference.
+pub(crate) fn large_request_sending(user: &User, reference: &str, payloads: usize) -> Value {
+    json!({
+        "type": "large_request_sending",
+        "message": "Large request is being sent",
+        "user": user.to_json(),
+        "reference": reference,
+        "expected_payloads": payloads,
+        "version": VERSION,
+    })
+}
+
+pub(crate) fn processing(user: &User) -> Value {
+    json!({
+        "type": "processing",
+        "status": "success",
+        "message": "Data is being fetched from the provider",
+        "user": user.to_json(),
+        "retry_after_seconds": 60,
+        "version": VERSION,
+    })
+}
+
+pub(crate) fn rate_limit_hit(user: &User, date: &str, retrying_at: &str) -> Value {
+    json!({
+        "type": "rate_limit_hit",
+        "user": user.to_json(),
+        "start_date": date,
+        "end_date": date,
+        "retrying_at": retrying_at,
+        "message": "Provider rate limit hit; the request will be retried",
+        "version": VERSION,
+    })
+}
+
+pub(crate) fn google_no_datasource(user: &User) -> Value {
+    json!({
+        "type": "google_no_datasource",
+        "status": "warning",
+        "user": user.to_json(),
+        "message": "User has no data source in Google Fit",
+        "version": VERSION,
+    })
+}
+
+/// It concerns no user.
+pub(crate) fn healthcheck(now: &str) -> Value {
+    json!({
+        "type": "healthcheck",
+        "status": "healthy",
+        "creation_timestamp": now,
+        "trend_percentage": 2,
+        "sent_webhooks_last_hour": 120,
+        "version": VERSION,
+    })
+}
+
+/// The payload itself waits behind the URL; whose it is stands only in there.
+pub(crate) fn s3_payload(url: &str) -> Value {
+    json!({ "type": "s3_payload", "status": "success", "url": url, "expires_in": 300 })
+}
+
+pub(crate) fn lab_report_completed(event_id: &str, now: &str, data: &Value) -> Value {
+    json!({
+        "type": "lab_report.completed",
+        "event_id": event_id,
+        "occurred_at": now,
+        "data": data,
+    })
+}
+
+pub(crate) fn lab_report_failed(event_id: &str, now: &str, session_id: &str) -> Value {
+    json!({
+        "type": "lab_report.failed",
+        "event_id": event_id,
+        "occurred_at": now,
+        "data": {
+            "session_id": session_id,
+            "error": {
+                "code": "extraction_failed",
+                "message": "No results could be read from the file",
+                "retriable": true,
+            },
+        },
+    })
+}

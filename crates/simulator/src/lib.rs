@@ -1,0 +1,47 @@
+//! A stand-in for Terra, for development and tests.
+//!
+//! It speaks Terra's side of the contract over real HTTP: the REST interface on both bases, the widget
+//! pages, and signed webhooks with retries. It shares no code with the receiving side, so that a
+//! misunderstanding of Terra's documentation is not made twice in the same place.
+//!
+//! Equal seeds and an equal start of the clock give equal ids and equal data. Beyond what Terra has,
+//! routes below `/_simulator` send chosen events, show what was sent and asked, and cause faults.
+
+mod catalog;
+mod clock;
+mod connect;
+mod control;
+mod courier;
+mod dials;
+mod dice;
+pub mod event;
+mod fault;
+pub mod generate;
+mod history;
+mod large_request;
+mod live;
+mod lock;
+mod rate_limit;
+mod redirect;
+mod refusal;
+mod request_log;
+mod rest;
+mod retry;
+mod ring;
+mod server;
+mod session;
+mod set_path;
+mod settings;
+mod signature;
+mod user;
+mod webhook;
+mod widget;
+mod world;
+
+pub use retry::RetrySchedule;
+pub use server::{Ordering, SendOptions, Simulator, StartError, TraceId, start};
+pub use set_path::{SetPathError, set_path};
+pub use settings::{AuthWebhook, Dialect, Settings};
+pub use signature::sign;
+pub use user::User;
+pub use webhook::{SendError, Sent};

@@ -1,0 +1,7 @@
+//! Locking that outlives a panic elsewhere: the simulator's state is plain data, never half changed.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,40 @@
+//! Which calls came in, so that a test can count them.
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::middleware::Next;
+use actix_web::{Error, web};
+use serde::Serialize;
+
+use crate::lock::lock;
+use crate::world::World;
+
+/// Calls of the simulator's own control routes are not Terra traffic and not logged.
+pub(crate) const CONTROL_PREFIX: &str = "/_simulator";
+
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct RequestEntry {
+    pub(crate) at_ms: i64,
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) query: String,
+    pub(crate) status: u16,
+}
+
+pub(crate) async fn watch<B: MessageBody>(request: ServiceRequest, next: Next<B>) -> Result<ServiceResponse<B>, Error> {
+    let world = request.app_data::<web::Data<World>>().cloned();
+    let mut entry = RequestEntry {
+        at_ms: 0,
+        method: request.method().to_string(),
+        path: request.path().to_owned(),
+        query: request.query_string().to_owned(),
+        status: 0,
+    };
+    let response = next.call(request).await?;
+    if let Some(world) = world.filter(|_| !entry.path.starts_with(CONTROL_PREFIX)) {
+        entry.at_ms = world.clock.unix_ms();
+        entry.status = response.status().as_u16();
+        lock(&world.requests).push(entry);
+    }
+    Ok(response)
+}

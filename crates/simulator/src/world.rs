@@ -1,0 +1,119 @@
+//! What the simulated Terra knows: one value, shared by all routes.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+use crate::clock::Clock;
+use crate::courier::Courier;
+use crate::dials::Dials;
+use crate::dice::Dice;
+use crate::fault::Fault;
+use crate::lock::lock;
+use crate::rate_limit::Spent;
+use crate::request_log::RequestEntry;
+use crate::ring::Ring;
+use crate::session::Sessions;
+use crate::settings::{Dialect, Settings};
+use crate::user::{User, Users};
+use crate::webhook::Parcel;
+
+const REQUEST_ENTRIES_MAX: usize = 20_000;
+
+pub(crate) struct World {
+    pub(crate) seed: u64,
+    pub(crate) dev_id: String,
+    pub(crate) api_key: String,
+    /// Where browsers find the widget, without a slash at the end.
+    pub(crate) public_url: String,
+    pub(crate) clock: Arc<Clock>,
+    pub(crate) dials: Arc<Mutex<Dials>>,
+    pub(crate) courier: Courier,
+    pub(crate) users: Mutex<Users>,
+    pub(crate) sessions: Mutex<Sessions>,
+    pub(crate) faults: Mutex<Vec<Fault>>,
+    pub(crate) requests: Mutex<Ring<RequestEntry>>,
+    pub(crate) spent: Mutex<HashMap<String, Spent>>,
+    /// Bodies that an `s3_payload` event points to, newest last.
+    pub(crate) payloads: Mutex<Ring<(String, bytes::Bytes)>>,
+    ids: Mutex<Dice>,
+}
+
+/// Payloads kept for download.
+const PAYLOADS_MAX: usize = 200;
+
+impl World {
+    pub(crate) fn new(
+        settings: &Settings,
+        public_url: String,
+        clock: Arc<Clock>,
+        dials: Arc<Mutex<Dials>>,
+        courier: Courier,
+    ) -> Self {
+        let run = settings.start_unix_seconds.unwrap_or_else(|| clock.unix_ms());
+        Self {
+            seed: settings.seed,
+            dev_id: settings.dev_id.clone(),
+            api_key: settings.api_key.clone(),
+            public_url,
+            clock,
+            dials,
+            courier,
+            users: Mutex::default(),
+            sessions: Mutex::default(),
+            faults: Mutex::default(),
+            requests: Mutex::new(Ring::holding(REQUEST_ENTRIES_MAX)),
+            spent: Mutex::default(),
+            payloads: Mutex::new(Ring::holding(PAYLOADS_MAX)),
+            ids: Mutex::new(Dice::of(settings.seed, &["ids", &run.to_string()])),
+        }
+    }
+
+    pub(crate) fn new_id(&self) -> Uuid {
+        lock(&self.ids).uuid()
+    }
+
+    pub(crate) fn dials(&self) -> Dials {
+        lock(&self.dials).clone()
+    }
+
+    pub(crate) fn dialect(&self) -> Dialect {
+        lock(&self.dials).dialect
+    }
+
+    pub(crate) fn user(&self, user_id: &str) -> Option<User> {
+        lock(&self.users).find(user_id).cloned()
+    }
+
+    /// Wraps an event for its way, with a trace id and an order of its own.
+    pub(crate) fn parcel(&self, event: &Value) -> Parcel {
+        Parcel {
+            kind: event["type"].as_str().unwrap_or_default().to_owned(),
+            trace_id: Some(self.new_id().to_string()),
+            reference: None,
+            ordering_ms: Some(self.clock.order_ms()),
+            body: event.to_string().into(),
+        }
+    }
+
+    /// Sends events nobody asked for, such as `auth` or `deauth`.
+    pub(crate) fn announce(&self, events: &[Value], delay: Duration) -> JoinHandle<Option<()>> {
+        self.dispatch(events.iter().map(|event| self.parcel(event)).collect(), delay)
+    }
+
+    /// Hands parcels to the courier, as the dials want them: twice, or out of order.
+    pub(crate) fn dispatch(&self, parcels: Vec<Parcel>, delay: Duration) -> JoinHandle<Option<()>> {
+        let dials = self.dials();
+        let copies = dials.copies.max(1);
+        let mut parcels: Vec<Parcel> =
+            parcels.into_iter().flat_map(|parcel| std::iter::repeat_n(parcel, copies as usize)).collect();
+        if dials.shuffle {
+            lock(&self.ids).shuffle(&mut parcels);
+        }
+        self.courier.dispatch(parcels, dials.webhook_delay + delay)
+    }
+}

@@ -1,0 +1,11 @@
+//! The simulator through its public surface: HTTP on one side, a receiver of webhooks on the other.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+
+mod connecting;
+mod control;
+mod data;
+mod delivery;
+mod receiver;
+mod stage;
+mod users;
