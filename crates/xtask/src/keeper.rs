@@ -14,12 +14,16 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use crate::folder;
 use crate::postgres::{self, Postgres};
 use crate::rabbitmq::{self, RabbitMq};
 use crate::{process, programs};
 
 pub(crate) const COMMAND: &str = "keep";
 pub(crate) const READY: &str = "ready";
+
+/// Folder of the tests' own temporary files, beside those of the services.
+const TESTS: &str = "tests";
 
 /// A test runner that is told to stop wants to stop its tests first.
 const STEP_GRACE: Duration = Duration::from_secs(10);
@@ -37,18 +41,19 @@ pub(crate) fn run() -> Result<()> {
 struct Running {
     postgres: Postgres,
     rabbitmq: RabbitMq,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 fn start() -> Result<Running> {
     let programs = programs::provide()?;
-    let folder = tempfile::Builder::new().prefix("landfall-").tempdir().context("create a temporary folder")?;
+    let folder = folder::temporary()?;
     // PostgreSQL may run as another user, who must be able to get to its folder inside.
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))
         .context("open the temporary folder to its users")?;
     let postgres = postgres::start(&programs.postgres, &folder.path().join("postgres"))?;
     let rabbitmq = rabbitmq::start(&programs, &folder.path().join("rabbitmq"))?;
-    Ok(Running { postgres, rabbitmq, _folder: folder })
+    fs::create_dir(folder.path().join(TESTS)).context("make the tests' own folder")?;
+    Ok(Running { postgres, rabbitmq, folder })
 }
 
 fn tell_first_process(services: &Running) -> Result<()> {
@@ -57,6 +62,7 @@ fn tell_first_process(services: &Running) -> Result<()> {
     for (name, value) in postgres.iter().chain(&services.rabbitmq.environment()) {
         text.push_str(&format!("{name}={value}\n"));
     }
+    text.push_str(&format!("TMPDIR={}\n", services.folder.path().join(TESTS).display()));
     text.push_str(READY);
     text.push('\n');
     // A first process that is gone closed both pipes: the watch notices, and all ends as usual.

@@ -3,6 +3,7 @@
 //! The services belong to a second process of this program, the [`keeper`], so that they end
 //! with the first however that one ends: by itself, by Ctrl-C, or by `kill -9`.
 
+mod folder;
 mod keeper;
 mod postgres;
 mod process;

@@ -212,13 +212,7 @@ fn speaks_amqp(port: u16) -> bool {
 /// A node below its limit would accept connections and hold every message back: the tests would
 /// hang, so say it now.
 fn check_disk_space(folder: &Path) -> Result<()> {
-    let listing = process::run(Command::new("df").arg("-Pk").arg(folder)).unwrap_or_default();
-    let free_kib = listing
-        .lines()
-        .last()
-        .and_then(|line| line.split_whitespace().nth(3))
-        .and_then(|column| column.parse::<u64>().ok());
-    if let Some(free_kib) = free_kib
+    if let Some(free_kib) = crate::folder::free_kilobytes(folder)
         && free_kib >> 20 <= DISK_FREE_LIMIT_GB
     {
         bail!(
