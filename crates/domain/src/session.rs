@@ -48,6 +48,16 @@ impl SessionState {
         }
     }
 
+    /// Whether a session in this state still takes `outcome`. A person who declined and then went through the same
+    /// widget after all is connected; nothing takes a connect back.
+    pub fn takes(self, outcome: SessionState) -> bool {
+        match self {
+            SessionState::Pending | SessionState::Expired => true,
+            SessionState::Failed => outcome == SessionState::Connected,
+            SessionState::Connected => false,
+        }
+    }
+
     pub fn parse(label: &str) -> Option<SessionState> {
         [SessionState::Pending, SessionState::Connected, SessionState::Failed, SessionState::Expired]
             .into_iter()

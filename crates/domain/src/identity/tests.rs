@@ -1,3 +1,5 @@
+//! Identity: any order of facts leads to the same connections.
+
 use proptest::prelude::*;
 use uuid::Uuid;
 
