@@ -1,0 +1,217 @@
+//! The one thread that writes, with group commit.
+//!
+//! It takes the operations that wait, runs them one after the other in one transaction, commits, which is one fsync,
+//! and only then answers all of them. So an answer of `Ok` means that the disk has it, and the more callers there are
+//! the less each pays. An operation that fails or panics is undone alone.
+
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+
+mod group;
+
+/// Operations that may wait for the thread.
+const WAITING_MAX: usize = 1_024;
+
+/// An operation was not written; or perhaps it was, where the commit itself failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unwritten {
+    #[error("the database is closed")]
+    Closed,
+    #[error("too many operations wait")]
+    Busy,
+    /// The disk is full or broken; the text is SQLite's name of the failure.
+    #[error("the disk refused a commit: {0}")]
+    Disk(String),
+}
+
+impl From<&rusqlite::Error> for Unwritten {
+    fn from(error: &rusqlite::Error) -> Self {
+        Unwritten::Disk(error.sqlite_error().map_or_else(|| "not a database error".into(), ToString::to_string))
+    }
+}
+
+/// How an operation that fails is kept from harming the others of its group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Undo {
+    /// It is a single statement, which SQLite undoes by itself.
+    Statement,
+    /// It gets a savepoint of its own.
+    Savepoint,
+}
+
+pub(crate) struct Writer {
+    sender: mpsc::Sender<Message>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+enum Message {
+    Run(Box<dyn Operation>),
+    /// End once everything that waits is done.
+    Stop(oneshot::Sender<()>),
+}
+
+/// A unit of work with its result inside, so that the thread need not know its type.
+trait Operation: Send {
+    fn undo(&self) -> Undo;
+    fn size_bytes(&self) -> usize;
+    /// True if its effects may stay.
+    fn run(&mut self, connection: &mut Connection) -> bool;
+    /// Answers the caller, after the commit.
+    fn settle(self: Box<Self>, committed: Result<(), Unwritten>);
+}
+
+/// What became of an operation.
+pub(crate) type Outcome<T, E> = std::thread::Result<Result<T, E>>;
+
+struct Task<T, E, W, S> {
+    undo: Undo,
+    size_bytes: usize,
+    work: Option<W>,
+    outcome: Option<Outcome<T, E>>,
+    settle: S,
+}
+
+impl<T, E, W, S> Operation for Task<T, E, W, S>
+where
+    T: Send,
+    E: From<Unwritten> + Send,
+    W: FnOnce(&mut Connection) -> Result<T, E> + Send,
+    S: FnOnce(Outcome<T, E>) + Send,
+{
+    fn undo(&self) -> Undo {
+        self.undo
+    }
+
+    fn size_bytes(&self) -> usize {
+        self.size_bytes
+    }
+
+    fn run(&mut self, connection: &mut Connection) -> bool {
+        let Some(work) = self.work.take() else { return false };
+        let outcome = catch_unwind(AssertUnwindSafe(|| work(connection)));
+        let good = matches!(outcome, Ok(Ok(_)));
+        self.outcome = Some(outcome);
+        good
+    }
+
+    fn settle(self: Box<Self>, committed: Result<(), Unwritten>) {
+        let task = *self;
+        let outcome = match (task.outcome, committed) {
+            (Some(Ok(Ok(_))) | None, Err(unwritten)) => Ok(Err(unwritten.into())),
+            (Some(outcome), _) => outcome,
+            (None, Ok(())) => Ok(Err(Unwritten::Closed.into())),
+        };
+        (task.settle)(outcome);
+    }
+}
+
+impl Writer {
+    /// Starts the thread. It owns the connection and the lock on the directory, and gives both up when it ends.
+    pub(crate) fn start(connection: Connection, lock: File) -> std::io::Result<Writer> {
+        let (sender, inbox) = mpsc::channel(WAITING_MAX);
+        let thread = std::thread::Builder::new().name("landfall-writer".into()).spawn(move || {
+            let ended = group::serve(connection, inbox);
+            // Whoever is told of the end may open the directory again.
+            drop(lock);
+            for told in ended {
+                // Who no longer waits need not know.
+                told.send(()).ok();
+            }
+        })?;
+        Ok(Writer { sender, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Runs `work` under a savepoint, and answers after the commit. Waits for room. A panic of `work` goes on in the
+    /// caller. The work is done even if the caller goes away meanwhile.
+    pub(crate) async fn write<T, E, W>(&self, work: W) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<Unwritten> + Send + 'static,
+        W: FnOnce(&mut Connection) -> Result<T, E> + Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        // A caller that went away has no use for the answer.
+        let settle = move |outcome: Outcome<T, E>| drop(answer.send(outcome));
+        let room = self.sender.reserve().await.map_err(|_closed| Unwritten::Closed)?;
+        room.send(message(Undo::Savepoint, 0, work, settle));
+        match answered.await {
+            Ok(Ok(result)) => result,
+            Ok(Err(panic)) => resume_unwind(panic),
+            Err(_ended) => Err(Unwritten::Closed.into()),
+        }
+    }
+
+    /// Hands over `work` of about `size_bytes`, waiting at most `patience` for room. `settle` is called on the writer's
+    /// thread after the commit, so it must be quick.
+    pub(crate) async fn submit<T, E, W, S>(
+        &self,
+        undo: Undo,
+        size_bytes: usize,
+        patience: Duration,
+        work: W,
+        settle: S,
+    ) -> Result<(), Unwritten>
+    where
+        T: Send + 'static,
+        E: From<Unwritten> + Send + 'static,
+        W: FnOnce(&mut Connection) -> Result<T, E> + Send + 'static,
+        S: FnOnce(Outcome<T, E>) + Send + 'static,
+    {
+        match self.sender.try_send(message(undo, size_bytes, work, settle)) {
+            Ok(()) => Ok(()),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(Unwritten::Closed),
+            Err(mpsc::error::TrySendError::Full(waiting)) => {
+                let room = tokio::time::timeout(patience, self.sender.reserve()).await;
+                let room = room.map_err(|_elapsed| Unwritten::Busy)?.map_err(|_closed| Unwritten::Closed)?;
+                room.send(waiting);
+                Ok(())
+            }
+        }
+    }
+
+    /// True while the thread takes operations.
+    pub(crate) fn is_alive(&self) -> bool {
+        !self.sender.is_closed()
+    }
+
+    /// Ends the thread after everything that was handed over.
+    pub(crate) async fn close(&self) {
+        let (ended, wait) = oneshot::channel();
+        if self.sender.send(Message::Stop(ended)).await.is_ok() {
+            // An error means that it ended already.
+            wait.await.ok();
+        }
+    }
+}
+
+impl Drop for Writer {
+    /// Waits for the thread, so that the directory is free for the next opener.
+    fn drop(&mut self) {
+        let (none, _) = mpsc::channel(1);
+        drop(std::mem::replace(&mut self.sender, none));
+        let thread = self.thread.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread.filter(|thread| thread.thread().id() != std::thread::current().id()) {
+            // It catches the panics of its operations; one of its own has been printed.
+            thread.join().ok();
+        }
+    }
+}
+
+fn message<T, E, W, S>(undo: Undo, size_bytes: usize, work: W, settle: S) -> Message
+where
+    T: Send + 'static,
+    E: From<Unwritten> + Send + 'static,
+    W: FnOnce(&mut Connection) -> Result<T, E> + Send + 'static,
+    S: FnOnce(Outcome<T, E>) + Send + 'static,
+{
+    Message::Run(Box::new(Task { undo, size_bytes, work: Some(work), outcome: None, settle }))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,265 @@
+//! The one place where payload bytes go in and out: compressed, and above a limit kept outside (the claim check).
+//!
+//! A sealed payload is one byte that names its form, then the content:
+//!
+//! | form | content |
+//! |---|---|
+//! | 0 | the bytes as they came |
+//! | 1 | an LZ4 block with its size before it; only where that is smaller |
+//! | 2 | a pointer: JSON with key, size and SHA-256 of an object in the payload store, which is itself form 0 or 1 |
+
+mod place;
+mod s3;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use domain::delivery::Delivery;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+pub use place::PayloadsUrl;
+
+/// The largest payload, unpacked: what a prepended size may make us allocate.
+pub const PAYLOAD_BYTES_MAX: usize = 256 * 1_024 * 1_024;
+
+/// How long the payload store may take to keep an object. A webhook waits for it, and Terra's patience is 8 s.
+const STORE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How long it may take to give one back, or to remove one.
+const READ_DEADLINE: Duration = Duration::from_secs(30);
+
+/// From here on packing takes milliseconds and moves to a thread that may block.
+const PACK_INLINE_MAX: usize = 256 * 1_024;
+
+/// LZ4 cannot make a block more than 255 times as large.
+const LZ4_RATIO_MAX: usize = 255;
+
+const FORM_RAW: u8 = 0;
+const FORM_LZ4: u8 = 1;
+const FORM_POINTER: u8 = 2;
+
+/// Payload bytes as kept in messages and columns. Opaque to everybody but [`Payloads`]; the first byte names the form.
+/// As JSON this would be an array of numbers: keep it beside JSON, never in it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Sealed(pub Bytes);
+
+impl Sealed {
+    /// True where the content lies in the payload store.
+    pub fn is_stored(&self) -> bool {
+        self.0.first() == Some(&FORM_POINTER)
+    }
+
+    /// Bytes this takes in a message or a row.
+    pub fn size_in_row(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl fmt::Debug for Sealed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sealed({} bytes)", self.0.len())
+    }
+}
+
+/// Names the object of a large payload. `id` belongs to what caused the sealing (the delivery; for a record's document
+/// an id derived from record and delivery), so that two causes never share an object and one may be deleted alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hint {
+    pub day: Date,
+    pub id: Uuid,
+}
+
+impl Hint {
+    pub fn of(delivery: &Delivery) -> Hint {
+        Hint { day: delivery.received_at.to_zoned(TimeZone::UTC).date(), id: delivery.id.0 }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum PayloadError {
+    /// It will not come back: retrying is useless.
+    #[error("the payload is lost: {0}")]
+    Lost(String),
+    #[error("the payload store did not {attempted}")]
+    Unavailable {
+        attempted: &'static str,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    #[error("a payload of {size} bytes is larger than {PAYLOAD_BYTES_MAX}")]
+    TooLarge { size: usize },
+    /// The setting is at fault: nothing was tried.
+    #[error("open the payload store {url}: {reason}")]
+    Setting { url: String, reason: String },
+}
+
+/// Seals and unseals payloads. Cheap to clone.
+#[derive(Clone)]
+pub struct Payloads {
+    store: Arc<dyn ObjectStore>,
+    inline_max: usize,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Pointer {
+    key: String,
+    size: u64,
+    /// Hexadecimal; of the object as stored.
+    sha256: String,
+}
+
+impl Payloads {
+    /// Opens the payload store; makes the folder of a local one. `inline_max` counts bytes before packing.
+    pub fn open(url: &PayloadsUrl, inline_max: usize) -> Result<Payloads, PayloadError> {
+        Ok(Payloads { store: place::open(url)?, inline_max })
+    }
+
+    /// A payload store that ends with the process, for tests.
+    pub fn in_memory(inline_max: usize) -> Payloads {
+        Payloads { store: Arc::new(object_store::memory::InMemory::new()), inline_max }
+    }
+
+    /// Packs the bytes. Large ones are in the payload store, synced, before this returns.
+    pub async fn seal(&self, bytes: Bytes, hint: Hint) -> Result<Sealed, PayloadError> {
+        let size = bytes.len();
+        if size > PAYLOAD_BYTES_MAX {
+            return Err(PayloadError::TooLarge { size });
+        }
+        if size <= self.inline_max && size <= PACK_INLINE_MAX {
+            return Ok(Sealed(pack(&bytes)));
+        }
+        let (packed, sha256) = aside(move || {
+            let packed = pack(&bytes);
+            let sha256 = hex::encode(Sha256::digest(&packed));
+            (packed, sha256)
+        })
+        .await?;
+        if size <= self.inline_max {
+            return Ok(Sealed(packed));
+        }
+        self.put(packed, sha256, hint).await
+    }
+
+    /// Gives back the bytes as they were sealed.
+    pub async fn unseal(&self, sealed: &Sealed) -> Result<Bytes, PayloadError> {
+        let packed = match pointer(sealed)? {
+            Some(pointer) => self.get(&pointer).await?,
+            None => sealed.0.clone(),
+        };
+        if packed.len() <= PACK_INLINE_MAX {
+            return unpack(&packed);
+        }
+        aside(move || unpack(&packed)).await?
+    }
+
+    /// Removes what the payload store holds for this; nothing to do for what rides in its row.
+    pub async fn delete(&self, sealed: &Sealed) -> Result<(), PayloadError> {
+        let Some(pointer) = pointer(sealed)? else { return Ok(()) };
+        let key = key_of(&pointer)?;
+        match within(READ_DEADLINE, "delete an object", self.store.delete(&key)).await {
+            Ok(()) | Err(PayloadError::Lost(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn put(&self, packed: Bytes, sha256: String, hint: Hint) -> Result<Sealed, PayloadError> {
+        // The digest in the key: a second try with other bytes never overwrites what a row already points to.
+        let key = format!("{}/{}-{}", hint.day, hint.id, &sha256[..16]);
+        let pointer = Pointer { key, size: packed.len() as u64, sha256 };
+        let path = key_of(&pointer)?;
+        within(STORE_DEADLINE, "store an object", self.store.put(&path, PutPayload::from_bytes(packed))).await?;
+        let mut sealed = vec![FORM_POINTER];
+        serde_json::to_writer(&mut sealed, &pointer).expect("invariant: three plain fields into memory");
+        Ok(Sealed(sealed.into()))
+    }
+
+    async fn get(&self, pointer: &Pointer) -> Result<Bytes, PayloadError> {
+        let key = key_of(pointer)?;
+        let found = within(READ_DEADLINE, "read an object", async {
+            let found = self.store.get(&key).await?;
+            // Not read at all where the size is wrong: it may be huge.
+            if found.meta.size != pointer.size || pointer.size > (PAYLOAD_BYTES_MAX + 1) as u64 {
+                return Ok(None);
+            }
+            found.bytes().await.map(Some)
+        });
+        let wrong = || PayloadError::Lost(format!("the object {} is not what was stored", pointer.key));
+        let bytes = found.await?.ok_or_else(wrong)?;
+        let digest = bytes.clone();
+        let sha256 = aside(move || hex::encode(Sha256::digest(&digest))).await?;
+        if sha256 == pointer.sha256 { Ok(bytes) } else { Err(wrong()) }
+    }
+}
+
+fn pointer(sealed: &Sealed) -> Result<Option<Pointer>, PayloadError> {
+    match sealed.0.split_first() {
+        Some((&FORM_POINTER, json)) => {
+            serde_json::from_slice(json).map(Some).map_err(|_| PayloadError::Lost("its pointer is unreadable".into()))
+        }
+        Some(_) | None => Ok(None),
+    }
+}
+
+fn key_of(pointer: &Pointer) -> Result<Path, PayloadError> {
+    Path::parse(&pointer.key).map_err(|_| PayloadError::Lost("its pointer names no object".into()))
+}
+
+fn pack(bytes: &[u8]) -> Bytes {
+    let block = lz4_flex::block::compress_prepend_size(bytes);
+    let (form, content) = if block.len() < bytes.len() { (FORM_LZ4, block.as_slice()) } else { (FORM_RAW, bytes) };
+    let mut packed = Vec::with_capacity(content.len() + 1);
+    packed.push(form);
+    packed.extend_from_slice(content);
+    packed.into()
+}
+
+fn unpack(packed: &Bytes) -> Result<Bytes, PayloadError> {
+    let damaged = |what: &str| PayloadError::Lost(format!("its bytes are {what}"));
+    match packed.first() {
+        Some(&FORM_RAW) => Ok(packed.slice(1..)),
+        Some(&FORM_LZ4) => {
+            let (size, block) = lz4_flex::block::uncompressed_size(&packed[1..]).map_err(|_| damaged("cut short"))?;
+            let reachable = block.len().saturating_mul(LZ4_RATIO_MAX);
+            if size > PAYLOAD_BYTES_MAX || size > reachable {
+                return Err(damaged("of an impossible size"));
+            }
+            lz4_flex::block::decompress(block, size).map(Bytes::from).map_err(|_| damaged("damaged"))
+        }
+        Some(_) | None => Err(damaged("of an unknown form")),
+    }
+}
+
+/// Runs what takes milliseconds of processor time where it delays nobody else.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, PayloadError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|source| PayloadError::Unavailable { attempted: "finish its work", source: source.into() })
+}
+
+async fn within<T>(
+    deadline: Duration,
+    attempted: &'static str,
+    work: impl Future<Output = object_store::Result<T>>,
+) -> Result<T, PayloadError> {
+    match tokio::time::timeout(deadline, work).await {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(object_store::Error::NotFound { path, .. })) => {
+            Err(PayloadError::Lost(format!("there is no object {path}")))
+        }
+        Ok(Err(source)) => Err(PayloadError::Unavailable { attempted, source: source.into() }),
+        Err(source) => Err(PayloadError::Unavailable { attempted, source: source.into() }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

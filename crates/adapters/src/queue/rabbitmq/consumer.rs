@@ -1,0 +1,208 @@
+//! A consumer over all lanes: one channel and one subscription per lane.
+
+mod pump;
+mod receipt;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use domain::delivery::Lane;
+use futures_util::future::try_join_all;
+use lapin::Acker;
+use lapin::options::{BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
+use lapin::types::FieldTable;
+use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+use tracing::error;
+use uuid::Uuid;
+
+use super::super::{Consumer, Job, Lease, QueueError};
+use super::connection::Live;
+use super::topology::{lane_queue, refusal, short};
+use super::{ASK_DEADLINE, frames, unavailable, within};
+use pump::{Arrival, Subscription, pump};
+
+/// Jobs of this process that the broker counts as delivered, per lane: prefetched or leased.
+#[derive(Default)]
+pub(super) struct Held([AtomicU64; Lane::ALL.len()]);
+
+impl Held {
+    pub(super) fn count(&self, lane: Lane) -> u64 {
+        self.0[lane as usize].load(Ordering::Relaxed)
+    }
+}
+
+/// Counts jobs as held until it is dropped.
+struct HeldJobs {
+    held: Arc<Held>,
+    lane: Lane,
+    jobs: u64,
+}
+
+impl HeldJobs {
+    fn new(held: &Arc<Held>, lane: Lane, jobs: usize) -> Self {
+        let jobs = jobs as u64;
+        held.0[lane as usize].fetch_add(jobs, Ordering::Relaxed);
+        HeldJobs { held: held.clone(), lane, jobs }
+    }
+}
+
+impl Drop for HeldJobs {
+    fn drop(&mut self) {
+        self.held.0[self.lane as usize].fetch_sub(self.jobs, Ordering::Relaxed);
+    }
+}
+
+/// One message: acknowledged as a whole.
+struct Message {
+    jobs: Vec<Job>,
+    acker: Acker,
+    held: HeldJobs,
+}
+
+struct LaneBuffer {
+    lane: Lane,
+    messages: VecDeque<Message>,
+}
+
+pub(super) struct RabbitConsumer {
+    inbox: mpsc::Receiver<Result<Arrival, QueueError>>,
+    lanes: Vec<LaneBuffer>,
+    tasks: TaskTracker,
+    /// Ends the pump and with it the channels: the broker gives everything unacknowledged to others.
+    _end: DropGuard,
+}
+
+pub(super) async fn open(
+    live: &Live,
+    prefix: &str,
+    held: &Arc<Held>,
+    tasks: &TaskTracker,
+) -> Result<RabbitConsumer, QueueError> {
+    let mut subscriptions = Vec::new();
+    for lane in Lane::ALL {
+        subscriptions.push(subscribe(live, prefix, lane).await?);
+    }
+    // Never full: the broker sends no more than this.
+    let room: usize = Lane::ALL.into_iter().map(prefetch).map(usize::from).sum();
+    let (sender, inbox) = mpsc::channel(room + 1);
+    let end = CancellationToken::new();
+    tasks.spawn(pump(subscriptions, held.clone(), sender, end.clone()));
+    let buffer = |lane| LaneBuffer { lane, messages: VecDeque::new() };
+    Ok(RabbitConsumer { inbox, lanes: Lane::ALL.map(buffer).into(), tasks: tasks.clone(), _end: end.drop_guard() })
+}
+
+async fn subscribe(live: &Live, prefix: &str, lane: Lane) -> Result<Subscription, QueueError> {
+    let channel = live.connection.create_channel().await.map_err(unavailable)?;
+    channel.basic_qos(prefetch(lane), BasicQosOptions::default()).await.map_err(unavailable)?;
+    // A new name each time: 3.12 lost deliveries when one was used again.
+    let tag = format!("landfall-{}-{}", lane.label(), Uuid::now_v7());
+    let queue = short(&lane_queue(prefix, lane));
+    let options = BasicConsumeOptions::default();
+    let opening = channel.basic_consume(queue, short(&tag), options, FieldTable::default());
+    let stream = opening.await.map_err(|error| match refusal(&error) {
+        Some((_, text)) => QueueError::Topology(text),
+        None => unavailable(error),
+    })?;
+    Ok(Subscription { lane, stream, channel })
+}
+
+/// Messages on their way to one consumer. Each may hold several jobs, so less than a lane's weight is enough, and
+/// lapin keeps what arrives without a limit of its own.
+fn prefetch(lane: Lane) -> u16 {
+    u16::try_from(lane.weight() / 2).unwrap_or(u16::MAX).max(1)
+}
+
+#[async_trait]
+impl Consumer for RabbitConsumer {
+    /// The jobs of a message stay together: a message that alone holds more than `max` is leased whole.
+    async fn lease(&mut self, max: usize) -> Result<Lease, QueueError> {
+        loop {
+            // All that came meanwhile: an urgent job does not wait for the next lease.
+            let mut foreign = Vec::new();
+            while let Ok(arrival) = self.inbox.try_recv() {
+                foreign.extend(self.take_in(arrival?));
+            }
+            reject(&foreign).await?;
+            if self.lanes.iter().any(|lane| !lane.messages.is_empty()) {
+                let messages = choose(&mut self.lanes, max.max(1));
+                return Ok(receipt::lease(messages, &self.tasks));
+            }
+            let ended = || QueueError::Unavailable("the subscription ended".into());
+            let arrival = self.inbox.recv().await.ok_or_else(ended)??;
+            let foreign: Vec<Acker> = self.take_in(arrival).into_iter().collect();
+            reject(&foreign).await?;
+        }
+    }
+}
+
+impl RabbitConsumer {
+    /// Decodes a message. One that is not ours is handed back, to be rejected.
+    fn take_in(&mut self, arrival: Arrival) -> Option<Acker> {
+        let Arrival { lane, delivery, held } = arrival;
+        let content_type = delivery.properties.content_type().as_ref();
+        let is_ours = content_type.is_some_and(|name| name.as_str() == frames::CONTENT_TYPE);
+        let size = delivery.data.len();
+        let decoded = if is_ours {
+            frames::decode(Bytes::from(delivery.data)).map_err(|error| error.to_string())
+        } else {
+            Err("its content type is another".into())
+        };
+        match decoded {
+            Ok(jobs) => {
+                let acker = delivery.acker;
+                let message = Message { jobs, acker, held };
+                let buffer = self.lanes.iter_mut().find(|buffer| buffer.lane == lane);
+                buffer.expect("invariant: there is a buffer for every lane").messages.push_back(message);
+                None
+            }
+            Err(reason) => {
+                error!(
+                    lane = lane.label(),
+                    size_bytes = size,
+                    "set a message aside that is no delivery of ours: {reason}"
+                );
+                Some(delivery.acker)
+            }
+        }
+    }
+}
+
+/// To the dead queue, for a person to look at.
+async fn reject(foreign: &[Acker]) -> Result<(), QueueError> {
+    if foreign.is_empty() {
+        return Ok(());
+    }
+    let options = BasicNackOptions { requeue: false, ..Default::default() };
+    let rejecting = try_join_all(foreign.iter().map(|acker| acker.nack(options)));
+    within(ASK_DEADLINE, "reject a message", async { rejecting.await.map(drop).map_err(unavailable) }).await
+}
+
+/// Takes messages for at most `max` jobs: every lane its share first, then whatever is there. Each time another lane
+/// goes first, so that none whose messages are large finds the lease too full for ever.
+fn choose(lanes: &mut [LaneBuffer], max: usize) -> Vec<Message> {
+    let weights: usize = Lane::ALL.into_iter().map(Lane::weight).sum();
+    lanes.rotate_left(1);
+    let mut chosen = Vec::new();
+    let mut left = max;
+    for share_only in [true, false] {
+        for buffer in &mut *lanes {
+            let share = (max * buffer.lane.weight() / weights).max(1);
+            let mut allowed = if share_only { share.min(left) } else { left };
+            while let Some(message) = buffer.messages.front() {
+                let jobs = message.jobs.len();
+                if allowed == 0 || (jobs > left && !chosen.is_empty()) {
+                    break;
+                }
+                chosen.extend(buffer.messages.pop_front());
+                allowed = allowed.saturating_sub(jobs);
+                left = left.saturating_sub(jobs);
+            }
+        }
+    }
+    chosen
+}

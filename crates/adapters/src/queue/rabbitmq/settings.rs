@@ -1,0 +1,89 @@
+//! What the queue needs to know, checked once.
+
+use std::fmt;
+use std::time::Duration;
+
+use lapin::uri::AMQPUri;
+
+/// A dead peer is noticed after two of these.
+const HEARTBEAT_SECONDS: u16 = 5;
+
+const CONNECT_TIMEOUT_MS: u64 = 5_000;
+
+/// With the longest of our suffixes a name must stay below AMQP's 255 bytes.
+const PREFIX_BYTES_MAX: usize = 200;
+
+#[derive(Clone)]
+pub struct RabbitSettings {
+    pub(super) uri: AMQPUri,
+    /// First part of every exchange and queue name.
+    pub prefix: String,
+    /// How long the broker may take to confirm one message.
+    pub publish_timeout: Duration,
+    /// Messages in flight per lane.
+    pub channels_per_lane: usize,
+    /// Bytes of all jobs that wait to be confirmed; above, publishing is refused at once.
+    pub waiting_bytes_max: u32,
+}
+
+/// The URL itself is not repeated: it may hold a password.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadSettings {
+    #[error("the queue's URL is not of the form amqp://user:password@host:port/vhost")]
+    Url,
+    #[error(
+        "the queue's prefix {0:?} is empty, longer than 200 bytes or not made of letters, digits, '.', '-' and '_'"
+    )]
+    Prefix(String),
+}
+
+impl RabbitSettings {
+    pub fn new(url: &str, prefix: &str) -> Result<RabbitSettings, BadSettings> {
+        let mut uri: AMQPUri = url.parse().map_err(|_| BadSettings::Url)?;
+        uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
+        uri.query.connection_timeout.get_or_insert(CONNECT_TIMEOUT_MS);
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        let fits = !prefix.is_empty() && prefix.len() <= PREFIX_BYTES_MAX;
+        if !fits || !prefix.bytes().all(plain) {
+            return Err(BadSettings::Prefix(prefix.into()));
+        }
+        Ok(RabbitSettings {
+            uri,
+            prefix: prefix.into(),
+            publish_timeout: Duration::from_secs(3),
+            channels_per_lane: 8,
+            waiting_bytes_max: 128 * 1_024 * 1_024,
+        })
+    }
+
+    /// For logs and pages: without user and password.
+    pub fn address(&self) -> String {
+        format!("{}:{}", self.uri.authority.host, self.uri.authority.port)
+    }
+}
+
+impl fmt::Debug for RabbitSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RabbitSettings({}, {})", self.address(), self.prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neither_debug_nor_errors_print_the_password() {
+        let settings = RabbitSettings::new("amqp://u:secret@h:1/%2f", "landfall").unwrap();
+        assert_eq!(format!("{settings:?}"), "RabbitSettings(h:1, landfall)");
+        let error = RabbitSettings::new("http://u:secret@h", "landfall").unwrap_err();
+        assert!(!error.to_string().contains("secret"));
+    }
+
+    #[test]
+    fn a_prefix_that_cannot_be_part_of_a_name_is_refused() {
+        for prefix in ["", "a b", "a/b", &"x".repeat(201)] {
+            assert!(RabbitSettings::new("amqp://h", prefix).is_err(), "{prefix}");
+        }
+    }
+}

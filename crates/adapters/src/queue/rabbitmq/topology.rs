@@ -1,0 +1,230 @@
+//! Exchanges, queues and bindings: as data, made on request, looked for at run time, never silently declared.
+
+use std::fmt;
+
+use domain::delivery::Lane;
+use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::{Channel, Connection, ConnectionProperties, ErrorKind, ExchangeKind};
+
+use super::super::QueueError;
+use super::{ASK_DEADLINE, RabbitSettings, unavailable, within};
+
+/// Returns to the queue before a message is set aside: a last guard against a crashing worker.
+const DELIVERY_LIMIT: i64 = 100;
+
+const NOT_FOUND: u16 = 404;
+const PRECONDITION_FAILED: u16 = 406;
+
+/// One object that must be there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TopologyObject {
+    Exchange { name: String, kind: &'static str },
+    Queue { name: String, arguments: Vec<(&'static str, String)> },
+    Binding { exchange: String, queue: String, routing_key: String },
+}
+
+impl fmt::Display for TopologyObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TopologyObject::Exchange { name, .. } => write!(f, "exchange {name}"),
+            TopologyObject::Queue { name, .. } => write!(f, "queue {name}"),
+            TopologyObject::Binding { exchange, queue, routing_key } => {
+                write!(f, "binding {exchange} --{routing_key}--> {queue}")
+            }
+        }
+    }
+}
+
+/// What is not as it should be. Bindings cannot be looked at over AMQP: a missing one shows as unroutable jobs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    pub object: TopologyObject,
+    pub problem: Problem,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Problem {
+    Missing,
+    /// It is there with other arguments; the broker's words. Only deleting and making it anew helps.
+    Differs(String),
+}
+
+pub(super) fn deliveries_exchange(prefix: &str) -> String {
+    format!("{prefix}.deliveries")
+}
+
+pub(super) fn events_exchange(prefix: &str) -> String {
+    format!("{prefix}.events")
+}
+
+pub(super) fn lane_queue(prefix: &str, lane: Lane) -> String {
+    format!("{prefix}.deliveries.{}", lane.label())
+}
+
+/// Everything we need on the broker, in the order in which it can be made. No alternate exchange: it would turn an
+/// unroutable job into a confirmed one.
+pub fn describe_topology(prefix: &str) -> Vec<TopologyObject> {
+    let dead = format!("{prefix}.dead");
+    let quorum = ("x-queue-type", "quorum".to_owned());
+    let mut objects = vec![
+        TopologyObject::Exchange { name: deliveries_exchange(prefix), kind: "direct" },
+        TopologyObject::Exchange { name: events_exchange(prefix), kind: "topic" },
+        TopologyObject::Queue { name: dead.clone(), arguments: vec![quorum.clone()] },
+    ];
+    for lane in Lane::ALL {
+        let arguments = vec![
+            quorum.clone(),
+            ("x-delivery-limit", DELIVERY_LIMIT.to_string()),
+            ("x-dead-letter-exchange", String::new()),
+            ("x-dead-letter-routing-key", dead.clone()),
+            ("x-dead-letter-strategy", "at-least-once".into()),
+            ("x-overflow", "reject-publish".into()),
+        ];
+        objects.push(TopologyObject::Queue { name: lane_queue(prefix, lane), arguments });
+    }
+    for lane in Lane::ALL {
+        objects.push(TopologyObject::Binding {
+            exchange: deliveries_exchange(prefix),
+            queue: lane_queue(prefix, lane),
+            routing_key: lane.label().into(),
+        });
+    }
+    objects
+}
+
+/// Makes what is missing. What is there with other arguments is left alone and reported.
+pub async fn apply_topology(settings: &RabbitSettings) -> Result<(), QueueError> {
+    let connection = connect(settings).await?;
+    for object in describe_topology(&settings.prefix) {
+        let declaring = async {
+            let channel = connection.create_channel().await.map_err(unavailable)?;
+            declare(&channel, &object, false).await.map_err(|error| match refusal(&error) {
+                Some((_, text)) => QueueError::Topology(format!("{object}: {text}")),
+                None => unavailable(error),
+            })
+        };
+        within(ASK_DEADLINE, "declare the topology", declaring).await?;
+    }
+    Ok(())
+}
+
+/// Compares the broker with [`describe_topology`].
+pub async fn topology_differences(settings: &RabbitSettings) -> Result<Vec<Difference>, QueueError> {
+    let connection = connect(settings).await?;
+    let mut differences = Vec::new();
+    for object in describe_topology(&settings.prefix) {
+        if matches!(object, TopologyObject::Binding { .. }) {
+            continue;
+        }
+        let comparing = compare(&connection, &object);
+        if let Some(problem) = within(ASK_DEADLINE, "compare the topology", comparing).await? {
+            differences.push(Difference { object, problem });
+        }
+    }
+    Ok(differences)
+}
+
+/// Names what is missing, without changing anything.
+pub(super) async fn missing(connection: &Connection, prefix: &str) -> Result<Vec<String>, QueueError> {
+    let mut missing = Vec::new();
+    let mut channel = connection.create_channel().await.map_err(unavailable)?;
+    for object in describe_topology(prefix) {
+        let Err(error) = declare(&channel, &object, true).await else { continue };
+        if refusal(&error).is_none() {
+            return Err(unavailable(error));
+        }
+        missing.push(object.to_string());
+        // The broker closes a channel on which something was not found.
+        channel = connection.create_channel().await.map_err(unavailable)?;
+    }
+    Ok(missing)
+}
+
+/// Messages that wait, per lane; those in the hands of consumers are not among them.
+pub(super) async fn waiting(connection: &Connection, prefix: &str) -> Result<Vec<(Lane, u64)>, QueueError> {
+    let channel = connection.create_channel().await.map_err(unavailable)?;
+    let mut waiting = Vec::new();
+    for lane in Lane::ALL {
+        let name = lane_queue(prefix, lane);
+        let options = QueueDeclareOptions::durable().passive();
+        let asking = channel.queue_declare(short(&name), options, FieldTable::default());
+        let queue = asking.await.map_err(|error| match refusal(&error) {
+            Some((_, text)) => QueueError::Topology(text),
+            None => unavailable(error),
+        })?;
+        waiting.push((lane, u64::from(queue.message_count())));
+    }
+    Ok(waiting)
+}
+
+/// A name or a key as AMQP has them: at most 255 bytes. Ours are shorter; of a longer one the beginning counts.
+pub(super) fn short(text: &str) -> ShortString {
+    let mut end = text.len().min(255);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    ShortString::from(&text[..end])
+}
+
+/// What the broker says about a channel it closed: code and text. `None` for everything else.
+pub(super) fn refusal(error: &lapin::Error) -> Option<(u16, String)> {
+    let ErrorKind::ProtocolError(said) = error.kind() else { return None };
+    error.is_amqp_soft_error().then(|| (said.get_id(), said.get_message().to_string()))
+}
+
+async fn connect(settings: &RabbitSettings) -> Result<Connection, QueueError> {
+    let connecting = async {
+        let properties = ConnectionProperties::default().with_connection_name("landfall topology".into());
+        Connection::connect_uri(settings.uri.clone(), properties).await.map_err(unavailable)
+    };
+    within(ASK_DEADLINE * 2, "connect", connecting).await
+}
+
+/// Looks first, so that comparing makes nothing; then declares anew, which the broker refuses if arguments differ.
+async fn compare(connection: &Connection, object: &TopologyObject) -> Result<Option<Problem>, QueueError> {
+    for passive in [true, false] {
+        let channel = connection.create_channel().await.map_err(unavailable)?;
+        let Err(error) = declare(&channel, object, passive).await else { continue };
+        return match refusal(&error) {
+            Some((NOT_FOUND, _)) => Ok(Some(Problem::Missing)),
+            Some((PRECONDITION_FAILED, text)) => Ok(Some(Problem::Differs(text))),
+            Some((_, text)) => Err(QueueError::Topology(text)),
+            None => Err(unavailable(error)),
+        };
+    }
+    Ok(None)
+}
+
+/// Declares an object, or with `passive` only looks for it. A binding can only be made.
+async fn declare(channel: &Channel, object: &TopologyObject, passive: bool) -> lapin::Result<()> {
+    match object {
+        TopologyObject::Exchange { name, kind } => {
+            let options = ExchangeDeclareOptions { durable: true, passive, ..Default::default() };
+            let kind = ExchangeKind::Custom((*kind).into());
+            channel.exchange_declare(short(name), kind, options, FieldTable::default()).await
+        }
+        TopologyObject::Queue { name, arguments } => {
+            let options = QueueDeclareOptions { durable: true, passive, ..Default::default() };
+            channel.queue_declare(short(name), options, table(arguments)).await.map(drop)
+        }
+        TopologyObject::Binding { .. } if passive => Ok(()),
+        TopologyObject::Binding { exchange, queue, routing_key } => {
+            let (queue, exchange, key) = (short(queue), short(exchange), short(routing_key));
+            channel.queue_bind(queue, exchange, key, QueueBindOptions::default(), FieldTable::default()).await
+        }
+    }
+}
+
+/// Numbers as numbers: the broker compares types too.
+fn table(arguments: &[(&'static str, String)]) -> FieldTable {
+    let mut table = FieldTable::default();
+    for (name, value) in arguments {
+        let value = match value.parse::<i64>() {
+            Ok(number) => AMQPValue::LongLongInt(number),
+            Err(_) => AMQPValue::LongString(value.as_str().into()),
+        };
+        table.insert((*name).into(), value);
+    }
+    table
+}

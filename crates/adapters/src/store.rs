@@ -1,0 +1,390 @@
+//! The store's contract: identity, records, ledger, jobs and the event log.
+//!
+//! Guarantees every implementation keeps (`tests/contract/store.rs`):
+//!
+//! - **One transaction**: a batch is applied whole or not at all; after `Ok` it survives `kill -9` and a crash of the
+//!   database. An unknown outcome (the answer to a commit was lost) is reported as `Unavailable`; applying the batch
+//!   again is then right, whichever way it went.
+//! - **Exactly once in effect**: a delivery whose key was processed changes nothing but its row in the ledger.
+//! - **Any order**: the state depends on which deliveries were applied, never on their order of arrival.
+//! - **Gapless log**: readers of events see positions 1, 2, 3 … and never one that appears behind them.
+//!
+//! Times and ids come from the caller.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use domain::fetch::{FetchJob, Pace, Reaction};
+use domain::id::{AliasKey, ConnectionId, Environment, RecordId, ReferenceId, SessionId, UserId};
+use domain::outgoing::Published;
+use domain::plan::Plan;
+use domain::session::ConnectSession;
+use domain::settle::Settlement;
+use jiff::Timestamp;
+use terra::event::DataKind;
+
+use crate::payloads::Sealed;
+use crate::queue::Job;
+
+pub mod apply;
+pub mod embedded;
+pub mod postgres;
+pub mod tx;
+pub mod view;
+
+pub use tx::LedgerOutcome;
+pub use view::{
+    ActivityView, AuthEventView, ConnectionView, DeliveryView, FetchView, Listing, Page, RecordView, Stats,
+};
+
+/// A plan with its bytes sealed: the delivery's own, and one document per record, in the plan's order.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    pub plan: Plan,
+    pub body: Sealed,
+    pub documents: Vec<Sealed>,
+    /// Which try this is, counted from 1.
+    pub attempt: u32,
+}
+
+/// What applying did, per plan of the batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Applied {
+    Stored { rows: u32 },
+    AlreadyProcessed,
+    SetAside { reason: String },
+    Quarantined { reason: String },
+}
+
+/// What a `reference_id` is to us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReferencePolicy {
+    /// It *is* the internal user.
+    IsTheUser,
+    /// A resolver says whose it is; its answers are rows.
+    Resolved,
+}
+
+/// A delivery that failed and is due again.
+#[derive(Debug, Clone)]
+pub struct Retry {
+    pub job: Job,
+    /// Tries so far.
+    pub attempts: u32,
+}
+
+/// A reference that waits for a resolver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenReference {
+    pub environment: Environment,
+    pub reference: ReferenceId,
+    /// Answers of "unknown" so far.
+    pub attempts: u32,
+}
+
+/// A resolver's answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReferenceAnswer {
+    Found(UserId),
+    /// Nobody knows it; asked again at `again_at`.
+    Unknown {
+        again_at: Timestamp,
+    },
+    /// The resolver is away; not an answer.
+    Unavailable {
+        again_at: Timestamp,
+    },
+}
+
+/// A fetch job held by one fetcher: `token` fences one that was taken for dead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeasedFetch {
+    pub job: FetchJob,
+    pub token: i64,
+}
+
+/// Who a lease of something that runs once belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holder<'a> {
+    /// What is leased: `relay`, `upkeep` …
+    pub name: &'a str,
+    pub holder: uuid::Uuid,
+}
+
+/// A person's decision about a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decided {
+    Done {
+        connection: ConnectionId,
+    },
+    UnknownConnection,
+    /// Nothing to split: it has one alias.
+    Indivisible,
+}
+
+/// Where a connection id leads.
+#[derive(Debug, Clone)]
+pub enum Found {
+    Here(Box<ConnectionView>),
+    /// It became part of an older one.
+    Moved {
+        to: ConnectionId,
+    },
+    Unknown,
+}
+
+/// The schema in the database, against what this binary can work with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Schema {
+    Fits {
+        version: u32,
+    },
+    /// Nothing there, or too old: migrate up.
+    Behind {
+        version: u32,
+        needed: u32,
+    },
+    /// Made by a binary so new that this one may harm it.
+    Ahead {
+        version: u32,
+        readable_from: u32,
+    },
+}
+
+/// The schema level of this binary: it needs exactly what migrations up to here create.
+pub const SCHEMA_VERSION: u32 = 2;
+
+/// The oldest schema this binary still works with: the one before, so that processes can be replaced one by one.
+pub const SCHEMA_OLDEST: u32 = 1;
+
+/// Judges a schema: `version` is the last migration applied, `readable_from` the oldest binary level that it suits,
+/// as its own migrations say.
+pub fn judge_schema(version: u32, readable_from: u32) -> Schema {
+    if version < SCHEMA_OLDEST {
+        Schema::Behind { version, needed: SCHEMA_OLDEST }
+    } else if readable_from > SCHEMA_VERSION {
+        Schema::Ahead { version, readable_from }
+    } else {
+        Schema::Fits { version }
+    }
+}
+
+/// Filters of listings; `None` means any.
+#[derive(Debug, Clone, Default)]
+pub struct ConnectionFilter {
+    pub user: Option<UserId>,
+    pub status: Option<domain::identity::Status>,
+    pub provider: Option<String>,
+    pub terra_user_id: Option<String>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct DeliveryFilter {
+    pub outcome: Option<LedgerOutcome>,
+    pub type_name: Option<String>,
+    pub terra_user_id: Option<String>,
+    pub trace_id: Option<String>,
+    pub environment: Option<Environment>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct AuthEventFilter {
+    /// The internal user, through the aliases that are theirs now.
+    pub user: Option<UserId>,
+    pub terra_user_id: Option<String>,
+    pub kind: Option<String>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct FetchFilter {
+    pub terra_user_id: Option<String>,
+    pub user: Option<UserId>,
+    /// `queued`, `requested`, `done`, `nothing`, `failed`.
+    pub state: Option<String>,
+}
+
+/// The instants a listing of records covers: `from` inclusive, `to` exclusive.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Span {
+    pub from: Option<Timestamp>,
+    pub to: Option<Timestamp>,
+}
+
+#[async_trait]
+pub trait Store: Send + Sync {
+    // --- the way of a webhook
+
+    /// Applies a batch in one transaction; answers in the order of the batch.
+    async fn apply(&self, batch: &[Prepared], now: Timestamp) -> Result<Vec<Applied>, StoreError>;
+
+    /// Records a failed try in the ledger; a dead one also tells the company's services.
+    async fn record_failure(
+        &self,
+        job: &Job,
+        attempt: u32,
+        settlement: &Settlement,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
+
+    /// Takes failed deliveries that are due, hidden from others until `until`.
+    async fn lease_retries(&self, now: Timestamp, until: Timestamp, limit: u32) -> Result<Vec<Retry>, StoreError>;
+
+    // --- identity
+
+    /// Takes references that wait for a resolver, hidden from others until `until`.
+    async fn lease_references(
+        &self,
+        now: Timestamp,
+        until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<OpenReference>, StoreError>;
+
+    /// Keeps a resolver's answer and concludes anew whom it concerns.
+    async fn resolve(
+        &self,
+        reference: &OpenReference,
+        answer: &ReferenceAnswer,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
+
+    /// A person decides whose connection this is: every alias of it belongs to `user` from now on.
+    async fn assign(
+        &self,
+        connection: ConnectionId,
+        user: &UserId,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<Decided, StoreError>;
+
+    /// A person decides that the aliases of this connection are not one: each stands for itself again.
+    async fn split(&self, connection: ConnectionId, actor: &str, now: Timestamp) -> Result<Decided, StoreError>;
+
+    // --- connect
+
+    async fn create_session(&self, session: &ConnectSession) -> Result<(), StoreError>;
+    /// Adds what Terra answered to a new session.
+    async fn session_opened(
+        &self,
+        id: SessionId,
+        widget_session_id: Option<&str>,
+        widget_url: &str,
+        expires_at: Timestamp,
+    ) -> Result<(), StoreError>;
+    async fn session_failed(&self, id: SessionId, reason: &str) -> Result<(), StoreError>;
+    async fn session(&self, id: SessionId) -> Result<Option<ConnectSession>, StoreError>;
+    async fn session_by_state(&self, state_digest: &[u8; 32]) -> Result<Option<ConnectSession>, StoreError>;
+    /// Marks that the browser came back; true for the first time.
+    async fn session_returned(&self, id: SessionId, now: Timestamp) -> Result<bool, StoreError>;
+
+    // --- fetch
+
+    /// Takes due fetch jobs within the installation's pace, hidden from others until `until`.
+    async fn lease_fetch_jobs(
+        &self,
+        now: Timestamp,
+        until: Timestamp,
+        pace: Pace,
+        limit: u32,
+    ) -> Result<Vec<LeasedFetch>, StoreError>;
+    /// Keeps what became of a job; false where the lease was lost meanwhile, and then nothing was kept.
+    async fn finish_fetch(
+        &self,
+        leased: &LeasedFetch,
+        reaction: &Reaction,
+        status: Option<u16>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError>;
+    /// Puts off the open jobs of an alias, or of a whole environment.
+    async fn postpone_fetches(
+        &self,
+        environment: &Environment,
+        alias: Option<&AliasKey>,
+        until: Timestamp,
+    ) -> Result<(), StoreError>;
+    async fn enqueue_fetches(&self, jobs: &[FetchJob], now: Timestamp) -> Result<(), StoreError>;
+    async fn fetches(&self, filter: &FetchFilter, page: &Page) -> Result<Listing<FetchView>, StoreError>;
+
+    // --- what runs once
+
+    /// Takes or renews a lease; false while another holder has it.
+    async fn hold(&self, lease: Holder<'_>, now: Timestamp, until: Timestamp) -> Result<bool, StoreError>;
+    async fn let_go(&self, lease: Holder<'_>) -> Result<(), StoreError>;
+
+    // --- the event log
+
+    /// Gives at most `limit` committed events their positions, if the lease is still held; answers how many.
+    async fn number_events(&self, lease: Holder<'_>, limit: u32) -> Result<u32, StoreError>;
+    /// Events with a position that are not known to be published, in order.
+    async fn unpublished_events(&self, limit: u32) -> Result<Vec<Published>, StoreError>;
+    /// Events up to this position are published.
+    async fn mark_published(&self, lease: Holder<'_>, position: i64) -> Result<(), StoreError>;
+    /// The log after a position, in order.
+    async fn events_after(&self, position: i64, limit: u32) -> Result<Vec<Published>, StoreError>;
+
+    // --- reading
+
+    async fn connections(&self, filter: &ConnectionFilter, page: &Page) -> Result<Listing<ConnectionView>, StoreError>;
+    async fn connection(&self, id: ConnectionId) -> Result<Found, StoreError>;
+    /// Per connection and key the greatest order, tombstones left out, newest start first.
+    async fn activities(&self, user: &UserId, span: Span, page: &Page) -> Result<Listing<ActivityView>, StoreError>;
+    /// Records of a kind that is kept as documents.
+    async fn records(
+        &self,
+        user: &UserId,
+        kind: DataKind,
+        span: Span,
+        page: &Page,
+    ) -> Result<Listing<RecordView>, StoreError>;
+    async fn record(&self, id: RecordId) -> Result<Option<RecordView>, StoreError>;
+    async fn record_document(&self, id: RecordId) -> Result<Option<Sealed>, StoreError>;
+    async fn auth_events(&self, filter: &AuthEventFilter, page: &Page) -> Result<Listing<AuthEventView>, StoreError>;
+    async fn deliveries(&self, filter: &DeliveryFilter, page: &Page) -> Result<Listing<DeliveryView>, StoreError>;
+    async fn delivery(&self, id: domain::id::DeliveryId) -> Result<Option<DeliveryView>, StoreError>;
+    async fn delivery_body(&self, id: domain::id::DeliveryId) -> Result<Option<Sealed>, StoreError>;
+    /// Numbers for gauges.
+    async fn stats(&self, now: Timestamp) -> Result<Stats, StoreError>;
+
+    // --- upkeep
+
+    async fn schema(&self) -> Result<Schema, StoreError>;
+    /// Applies missing migrations, under a lock; answers the versions applied. Safe to run from many processes at once.
+    async fn migrate(&self) -> Result<Vec<u32>, StoreError>;
+    async fn ping(&self) -> Result<(), StoreError>;
+    /// Creates the partitions of the coming days, drops ledger rows older than `keep_deliveries`, `processed` rows
+    /// older than 90 days, and sessions a day past their end. Answers pointers of payloads that nothing needs any more.
+    async fn upkeep(&self, now: Timestamp, keep_deliveries: Duration) -> Result<Vec<Sealed>, StoreError>;
+    /// Closes connections; for an orderly end.
+    async fn close(&self);
+}
+
+/// A failed call to the store; each variant calls for another reaction.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The store is away, or the outcome is unknown: wait, then do the same again.
+    #[error("the store is not reachable: {0}")]
+    Unavailable(String),
+    /// Lost a race for locks: do the same again at once.
+    #[error("the store asks to try again")]
+    Contention,
+    /// A row breaks a rule of the schema: doing it again will not help.
+    #[error("the store refused a row: {constraint}")]
+    Rejected { constraint: String },
+    /// The schema is not the one this binary knows.
+    #[error("the schema does not fit: {0}")]
+    Incompatible(String),
+    /// A page cursor that this store did not give out.
+    #[error("the cursor is not one of ours")]
+    BadCursor,
+}
+
+/// What a fetch job's row says of its state.
+pub fn fetch_state(reaction: &Reaction) -> &'static str {
+    match reaction {
+        Reaction::Requested { .. } => "requested",
+        Reaction::Inline => "done",
+        Reaction::Nothing => "nothing",
+        Reaction::Wait { .. } | Reaction::Retry { .. } | Reaction::PauseEnvironment { .. } => "queued",
+        Reaction::Failed { .. } => "failed",
+    }
+}

@@ -1,0 +1,325 @@
+//! The store on the embedded engine: every change is one operation on the writer's thread.
+//!
+//! One thread writes, so a batch is alone from its first statement to its last: there are no locks to take and no
+//! races to lose. Statements are loops over prepared ones, which inside one transaction cost as little as a set.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use domain::fetch::{FetchJob, Pace, Reaction};
+use domain::id::{AliasKey, ConnectionId, DeliveryId, Environment, RecordId, SessionId, UserId};
+use domain::outgoing::Published;
+use domain::session::ConnectSession;
+use domain::settle::Settlement;
+use jiff::Timestamp;
+use rusqlite::Connection;
+use terra::event::DataKind;
+
+use super::{
+    ActivityView, Applied, AuthEventFilter, AuthEventView, ConnectionFilter, ConnectionView, Decided, DeliveryFilter,
+    DeliveryView, FetchFilter, FetchView, Found, Holder, LeasedFetch, Listing, OpenReference, Page, Prepared,
+    RecordView, ReferenceAnswer, ReferencePolicy, Retry, Schema, Span, Stats, Store, StoreError,
+};
+use crate::embedded::Embedded;
+use crate::embedded::writer::Unwritten;
+use crate::payloads::Sealed;
+use crate::queue::Job;
+
+mod column;
+mod decide;
+mod deliveries;
+mod error;
+mod events;
+mod fetch;
+mod identity;
+mod leases;
+mod ledger;
+mod read;
+mod read_records;
+mod records;
+mod sessions;
+mod tx;
+mod upkeep;
+
+pub struct EmbeddedStore {
+    embedded: Arc<Embedded>,
+    policy: ReferencePolicy,
+}
+
+impl EmbeddedStore {
+    pub fn new(embedded: Arc<Embedded>, policy: ReferencePolicy) -> Self {
+        EmbeddedStore { embedded, policy }
+    }
+
+    async fn write<T, W>(&self, work: W) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.embedded.writer.write(work).await
+    }
+
+    async fn read<T, R>(&self, read: R) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        R: FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        if !self.embedded.writer.is_alive() {
+            return Err(Unwritten::Closed.into());
+        }
+        self.embedded.readers.read(read).await
+    }
+}
+
+#[async_trait]
+impl Store for EmbeddedStore {
+    async fn apply(&self, batch: &[Prepared], now: Timestamp) -> Result<Vec<Applied>, StoreError> {
+        let (batch, policy) = (batch.to_vec(), self.policy);
+        self.write(move |connection| tx::apply(connection, &batch, policy, now)).await
+    }
+
+    async fn record_failure(
+        &self,
+        job: &Job,
+        attempt: u32,
+        settlement: &Settlement,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let (job, settlement, reason) = (job.clone(), settlement.clone(), reason.to_owned());
+        self.write(move |connection| ledger::record_failure(connection, &job, attempt, &settlement, &reason, now)).await
+    }
+
+    async fn lease_retries(&self, now: Timestamp, until: Timestamp, limit: u32) -> Result<Vec<Retry>, StoreError> {
+        self.write(move |connection| ledger::lease_retries(connection, now, until, limit)).await
+    }
+
+    async fn lease_references(
+        &self,
+        now: Timestamp,
+        until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<OpenReference>, StoreError> {
+        self.write(move |connection| decide::lease_references(connection, now, until, limit)).await
+    }
+
+    async fn resolve(
+        &self,
+        reference: &OpenReference,
+        answer: &ReferenceAnswer,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let (reference, answer, policy) = (reference.clone(), answer.clone(), self.policy);
+        self.write(move |connection| decide::resolve(connection, &reference, &answer, policy, now)).await
+    }
+
+    async fn assign(
+        &self,
+        connection: ConnectionId,
+        user: &UserId,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<Decided, StoreError> {
+        let (user, actor, policy) = (user.clone(), actor.to_owned(), self.policy);
+        self.write(move |open| decide::assign(open, connection, &user, &actor, policy, now)).await
+    }
+
+    async fn split(&self, connection: ConnectionId, actor: &str, now: Timestamp) -> Result<Decided, StoreError> {
+        let (actor, policy) = (actor.to_owned(), self.policy);
+        self.write(move |open| decide::split(open, connection, &actor, policy, now)).await
+    }
+
+    async fn create_session(&self, session: &ConnectSession) -> Result<(), StoreError> {
+        let session = session.clone();
+        self.write(move |connection| sessions::create(connection, &session)).await
+    }
+
+    async fn session_opened(
+        &self,
+        id: SessionId,
+        widget_session_id: Option<&str>,
+        widget_url: &str,
+        expires_at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let (widget_session_id, widget_url) = (widget_session_id.map(str::to_owned), widget_url.to_owned());
+        self.write(move |connection| {
+            sessions::opened(connection, id, widget_session_id.as_deref(), &widget_url, expires_at)
+        })
+        .await
+    }
+
+    async fn session_failed(&self, id: SessionId, reason: &str) -> Result<(), StoreError> {
+        let reason = reason.to_owned();
+        self.write(move |connection| sessions::failed(connection, id, &reason)).await
+    }
+
+    async fn session(&self, id: SessionId) -> Result<Option<ConnectSession>, StoreError> {
+        self.read(move |connection| sessions::by_id(connection, id)).await
+    }
+
+    async fn session_by_state(&self, state_digest: &[u8; 32]) -> Result<Option<ConnectSession>, StoreError> {
+        let state_digest = *state_digest;
+        self.read(move |connection| sessions::by_state(connection, &state_digest)).await
+    }
+
+    async fn session_returned(&self, id: SessionId, now: Timestamp) -> Result<bool, StoreError> {
+        self.write(move |connection| sessions::returned(connection, id, now)).await
+    }
+
+    async fn lease_fetch_jobs(
+        &self,
+        now: Timestamp,
+        until: Timestamp,
+        pace: Pace,
+        limit: u32,
+    ) -> Result<Vec<LeasedFetch>, StoreError> {
+        self.write(move |connection| fetch::lease(connection, now, until, pace, limit)).await
+    }
+
+    async fn finish_fetch(
+        &self,
+        leased: &LeasedFetch,
+        reaction: &Reaction,
+        status: Option<u16>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let (leased, reaction) = (leased.clone(), reaction.clone());
+        self.write(move |connection| fetch::finish(connection, &leased, &reaction, status, now)).await
+    }
+
+    async fn postpone_fetches(
+        &self,
+        environment: &Environment,
+        alias: Option<&AliasKey>,
+        until: Timestamp,
+    ) -> Result<(), StoreError> {
+        let (environment, alias) = (environment.clone(), alias.cloned());
+        self.write(move |connection| fetch::postpone(connection, &environment, alias.as_ref(), until)).await
+    }
+
+    async fn enqueue_fetches(&self, jobs: &[FetchJob], now: Timestamp) -> Result<(), StoreError> {
+        let jobs = jobs.to_vec();
+        self.write(move |connection| fetch::insert(connection, &jobs, now)).await
+    }
+
+    async fn fetches(&self, filter: &FetchFilter, page: &Page) -> Result<Listing<FetchView>, StoreError> {
+        let (filter, page) = (filter.clone(), page.clone());
+        self.read(move |connection| read::fetches(connection, &filter, &page)).await
+    }
+
+    async fn hold(&self, lease: Holder<'_>, now: Timestamp, until: Timestamp) -> Result<bool, StoreError> {
+        let (name, holder) = (lease.name.to_owned(), lease.holder);
+        self.write(move |connection| leases::hold(connection, Holder { name: &name, holder }, now, until)).await
+    }
+
+    async fn let_go(&self, lease: Holder<'_>) -> Result<(), StoreError> {
+        let (name, holder) = (lease.name.to_owned(), lease.holder);
+        self.write(move |connection| leases::let_go(connection, Holder { name: &name, holder })).await
+    }
+
+    async fn number_events(&self, lease: Holder<'_>, limit: u32) -> Result<u32, StoreError> {
+        let (name, holder) = (lease.name.to_owned(), lease.holder);
+        self.write(move |connection| events::number(connection, Holder { name: &name, holder }, limit)).await
+    }
+
+    async fn unpublished_events(&self, limit: u32) -> Result<Vec<Published>, StoreError> {
+        self.read(move |connection| events::unpublished(connection, limit)).await
+    }
+
+    async fn mark_published(&self, lease: Holder<'_>, position: i64) -> Result<(), StoreError> {
+        let (name, holder) = (lease.name.to_owned(), lease.holder);
+        self.write(move |connection| events::mark_published(connection, Holder { name: &name, holder }, position)).await
+    }
+
+    async fn events_after(&self, position: i64, limit: u32) -> Result<Vec<Published>, StoreError> {
+        self.read(move |connection| events::after(connection, position, limit)).await
+    }
+
+    async fn connections(&self, filter: &ConnectionFilter, page: &Page) -> Result<Listing<ConnectionView>, StoreError> {
+        let (filter, page) = (filter.clone(), page.clone());
+        self.read(move |connection| read::connections(connection, &filter, &page)).await
+    }
+
+    async fn connection(&self, id: ConnectionId) -> Result<Found, StoreError> {
+        self.read(move |connection| read::connection(connection, id)).await
+    }
+
+    async fn activities(&self, user: &UserId, span: Span, page: &Page) -> Result<Listing<ActivityView>, StoreError> {
+        let (user, page) = (user.clone(), page.clone());
+        self.read(move |connection| read_records::activities(connection, &user, span, &page)).await
+    }
+
+    async fn records(
+        &self,
+        user: &UserId,
+        kind: DataKind,
+        span: Span,
+        page: &Page,
+    ) -> Result<Listing<RecordView>, StoreError> {
+        let (user, page) = (user.clone(), page.clone());
+        self.read(move |connection| read_records::records(connection, &user, kind, span, &page)).await
+    }
+
+    async fn record(&self, id: RecordId) -> Result<Option<RecordView>, StoreError> {
+        self.read(move |connection| read_records::record(connection, id)).await
+    }
+
+    async fn record_document(&self, id: RecordId) -> Result<Option<Sealed>, StoreError> {
+        self.read(move |connection| read_records::document(connection, id)).await
+    }
+
+    async fn auth_events(&self, filter: &AuthEventFilter, page: &Page) -> Result<Listing<AuthEventView>, StoreError> {
+        let (filter, page) = (filter.clone(), page.clone());
+        self.read(move |connection| read::auth_events(connection, &filter, &page)).await
+    }
+
+    async fn deliveries(&self, filter: &DeliveryFilter, page: &Page) -> Result<Listing<DeliveryView>, StoreError> {
+        let (filter, page) = (filter.clone(), page.clone());
+        self.read(move |connection| deliveries::list(connection, &filter, &page)).await
+    }
+
+    async fn delivery(&self, id: DeliveryId) -> Result<Option<DeliveryView>, StoreError> {
+        self.read(move |connection| deliveries::one(connection, id)).await
+    }
+
+    async fn delivery_body(&self, id: DeliveryId) -> Result<Option<Sealed>, StoreError> {
+        self.read(move |connection| deliveries::body(connection, id)).await
+    }
+
+    async fn stats(&self, _now: Timestamp) -> Result<Stats, StoreError> {
+        self.read(|connection| read::stats(connection)).await
+    }
+
+    async fn schema(&self) -> Result<Schema, StoreError> {
+        self.read(|connection| upkeep::schema(connection)).await
+    }
+
+    /// Opening has migrated already; this tells what it applied.
+    async fn migrate(&self) -> Result<Vec<u32>, StoreError> {
+        Ok(self.embedded.take_migrated())
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        Ok(self.embedded.ping().await?)
+    }
+
+    /// Deletes in small operations, so that receiving goes on between them.
+    async fn upkeep(&self, now: Timestamp, keep_deliveries: Duration) -> Result<Vec<Sealed>, StoreError> {
+        let mut unneeded = Vec::new();
+        loop {
+            let step = self.write(move |connection| upkeep::step(connection, now, keep_deliveries)).await?;
+            unneeded.extend(step.unneeded);
+            if !step.more {
+                return Ok(unneeded);
+            }
+        }
+    }
+
+    async fn close(&self) {
+        self.embedded.close().await;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,151 @@
+//! The transaction of a batch: what `apply` asks for, answered by the statements of the files beside.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use async_trait::async_trait;
+use domain::fetch::FetchJob;
+use domain::id::{AliasKey, ConnectionId, Environment, RecordId, ReferenceId, UserId};
+use domain::identity::{Connection, Edge, Resolution};
+use domain::outgoing::Outgoing;
+use domain::plan::AuthEvent;
+use domain::record::{Kept, RecordKey};
+use domain::session::SessionResult;
+use futures_util::FutureExt;
+use jiff::Timestamp;
+
+use super::{events, fetch, identity, ledger, records, sessions};
+use crate::store::apply::{self, Mode, Tried};
+use crate::store::tx::{AliasRow, LedgerRow, ProcessedRow, RecordWrite, Tx};
+use crate::store::{Applied, Prepared, ReferencePolicy, StoreError};
+
+/// An open transaction. The connection is borrowed exclusively, so that futures over it may move between threads.
+pub(super) struct SqliteTx<'c> {
+    pub(super) connection: &'c mut rusqlite::Connection,
+}
+
+/// Applies a batch. The writer's thread is alone in any case, so identity is always concluded anew.
+pub(super) fn apply(
+    connection: &mut rusqlite::Connection,
+    batch: &[Prepared],
+    policy: ReferencePolicy,
+    now: Timestamp,
+) -> Result<Vec<Applied>, StoreError> {
+    let mut tx = SqliteTx { connection };
+    match at_once(apply::apply(&mut tx, batch, Mode::Exclusive, policy, now))? {
+        Tried::Applied(applied) => Ok(applied),
+        Tried::NeedsExclusive => Err(StoreError::Contention),
+    }
+}
+
+/// Runs a future over a [`SqliteTx`]: SQLite answers in the call, so it never has to wait.
+pub(super) fn at_once<T>(future: impl Future<Output = T>) -> T {
+    future.now_or_never().expect("invariant: no statement of SQLite waits")
+}
+
+#[async_trait]
+impl Tx for SqliteTx<'_> {
+    async fn lock_identity(&mut self, _exclusive: bool) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn claim(&mut self, rows: &[ProcessedRow]) -> Result<BTreeSet<(Environment, String)>, StoreError> {
+        ledger::claim(self.connection, rows)
+    }
+
+    async fn claimed(
+        &mut self,
+        keys: &[(Environment, String)],
+    ) -> Result<BTreeMap<(Environment, String), [u8; 32]>, StoreError> {
+        ledger::claimed(self.connection, keys)
+    }
+
+    async fn signed_seen(
+        &mut self,
+        digests: &[(Environment, [u8; 32])],
+    ) -> Result<BTreeSet<(Environment, [u8; 32])>, StoreError> {
+        ledger::signed_seen(self.connection, digests)
+    }
+
+    async fn aliases(&mut self, keys: &[AliasKey]) -> Result<Vec<AliasRow>, StoreError> {
+        identity::aliases(self.connection, keys)
+    }
+
+    async fn components(&mut self, keys: &[AliasKey]) -> Result<(Vec<AliasRow>, Vec<Edge>), StoreError> {
+        identity::components(self.connection, keys)
+    }
+
+    async fn write_aliases(&mut self, rows: &[AliasRow]) -> Result<(), StoreError> {
+        identity::write_aliases(self.connection, rows)
+    }
+
+    async fn write_edges(&mut self, edges: &[Edge]) -> Result<(), StoreError> {
+        identity::write_edges(self.connection, edges)
+    }
+
+    async fn write_connections(
+        &mut self,
+        connections: &[Connection],
+        gone: &[ConnectionId],
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        identity::write_connections(self.connection, connections, gone, at)
+    }
+
+    async fn resolutions(
+        &mut self,
+        references: &[(Environment, ReferenceId)],
+        at: Timestamp,
+    ) -> Result<BTreeMap<(Environment, ReferenceId), Resolution>, StoreError> {
+        identity::resolutions(self.connection, references, at)
+    }
+
+    async fn aliases_of_references(
+        &mut self,
+        references: &[(Environment, ReferenceId)],
+    ) -> Result<Vec<AliasKey>, StoreError> {
+        identity::aliases_of_references(self.connection, references)
+    }
+
+    async fn kept_records(&mut self, keys: &[RecordKey]) -> Result<BTreeMap<RecordKey, Kept>, StoreError> {
+        records::kept(self.connection, keys)
+    }
+
+    async fn write_records(&mut self, writes: &[RecordWrite<'_>]) -> Result<BTreeSet<RecordId>, StoreError> {
+        records::write(self.connection, writes)
+    }
+
+    async fn insert_events(&mut self, events: &[Outgoing]) -> Result<(), StoreError> {
+        events::insert(self.connection, events)
+    }
+
+    async fn release_events(&mut self, owned: &[(AliasKey, ConnectionId, UserId)]) -> Result<(), StoreError> {
+        events::release(self.connection, owned)
+    }
+
+    async fn insert_auth_events(&mut self, events: &[(AuthEvent, Timestamp)]) -> Result<(), StoreError> {
+        identity::insert_auth_events(self.connection, events)
+    }
+
+    async fn insert_fetch_jobs(&mut self, jobs: &[FetchJob], at: Timestamp) -> Result<(), StoreError> {
+        fetch::insert(self.connection, jobs, at)
+    }
+
+    async fn fetch_references(
+        &mut self,
+        references: &[(Environment, String)],
+    ) -> Result<BTreeSet<(Environment, String)>, StoreError> {
+        fetch::references(self.connection, references)
+    }
+
+    async fn decide_sessions(
+        &mut self,
+        results: &[SessionResult],
+        at: Timestamp,
+    ) -> Result<BTreeSet<usize>, StoreError> {
+        sessions::decide(self.connection, results, at)
+    }
+
+    async fn write_ledger(&mut self, rows: &[LedgerRow<'_>]) -> Result<(), StoreError> {
+        ledger::write(self.connection, rows)
+    }
+}

@@ -1,0 +1,58 @@
+//! The schema's version, and deleting what has had its time.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::{SignedDuration, Timestamp};
+use rusqlite::{Connection, params};
+
+use super::column::ms;
+use crate::embedded::schema_version;
+use crate::payloads::Sealed;
+use crate::store::{Schema, StoreError, judge_schema};
+
+/// Rows of each table that one operation deletes: some milliseconds of the writer's time.
+const ROWS_MAX: usize = 500;
+
+const PROCESSED_KEEP: SignedDuration = SignedDuration::from_hours(90 * 24);
+const SESSION_KEEP: SignedDuration = SignedDuration::from_hours(24);
+
+pub(super) fn schema(connection: &Connection) -> Result<Schema, StoreError> {
+    const READABLE_FROM: &str = "SELECT readable_from FROM schema_level";
+    let version = schema_version(connection)?;
+    if version == 0 {
+        return Ok(judge_schema(0, 0));
+    }
+    let readable_from = connection.prepare_cached(READABLE_FROM)?.query_row([], |row| row.get(0))?;
+    Ok(judge_schema(version, readable_from))
+}
+
+/// What one operation did.
+pub(super) struct Step {
+    /// Pointers of deleted rows.
+    pub(super) unneeded: Vec<Sealed>,
+    pub(super) more: bool,
+}
+
+pub(super) fn step(connection: &Connection, now: Timestamp, keep_deliveries: Duration) -> Result<Step, StoreError> {
+    const DELIVERIES: &str = "
+        DELETE FROM delivery WHERE id IN (SELECT id FROM delivery WHERE received_at < ?1 LIMIT ?2) RETURNING body";
+    const PROCESSED: &str = "
+        DELETE FROM processed WHERE (environment, dedupe_key) IN
+            (SELECT environment, dedupe_key FROM processed WHERE processed_at < ?1 LIMIT ?2)";
+    const SESSIONS: &str = "
+        DELETE FROM connect_session WHERE id IN (SELECT id FROM connect_session WHERE expires_at < ?1 LIMIT ?2)";
+    let rows_max = i64::try_from(ROWS_MAX).unwrap_or(i64::MAX);
+    let before = |age: SignedDuration| now.checked_sub(age).map_or(i64::MIN, ms);
+    let keep = SignedDuration::try_from(keep_deliveries).unwrap_or(SignedDuration::MAX);
+
+    let mut statement = connection.prepare_cached(DELIVERIES)?;
+    let bodies = statement.query_map(params![before(keep), rows_max], |row| row.get::<_, Vec<u8>>(0))?;
+    let bodies = bodies.collect::<rusqlite::Result<Vec<_>>>()?;
+    let processed = connection.prepare_cached(PROCESSED)?.execute(params![before(PROCESSED_KEEP), rows_max])?;
+    let sessions = connection.prepare_cached(SESSIONS)?.execute(params![before(SESSION_KEEP), rows_max])?;
+
+    let more = [bodies.len(), processed, sessions].contains(&ROWS_MAX);
+    let unneeded = bodies.into_iter().map(|body| Sealed(Bytes::from(body))).filter(Sealed::is_stored).collect();
+    Ok(Step { unneeded, more })
+}

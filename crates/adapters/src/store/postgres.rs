@@ -1,0 +1,351 @@
+//! The store on PostgreSQL: any number of processes, one schema.
+//!
+//! Correctness leans on unique keys, row locks taken in ascending order and conditional updates under `READ COMMITTED`,
+//! and on one advisory lock for identity; not on `SERIALIZABLE`. Statements stand in the files below, one per group of
+//! tables; the order of steps of a batch is in `apply.rs`, the same for every engine.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use domain::fetch::{FetchJob, Pace, Reaction};
+use domain::id::{AliasKey, ConnectionId, DeliveryId, Environment, RecordId, SessionId, UserId};
+use domain::outgoing::Published;
+use domain::session::ConnectSession;
+use domain::settle::Settlement;
+use jiff::Timestamp;
+use secrecy::SecretString;
+use terra::event::DataKind;
+
+use self::unit::{Done, Units};
+use super::apply::{self, Mode, Tried};
+use super::{
+    ActivityView, Applied, AuthEventFilter, AuthEventView, ConnectionFilter, ConnectionView, Decided, DeliveryFilter,
+    DeliveryView, FetchFilter, FetchView, Found, Holder, LeasedFetch, Listing, OpenReference, Page, Prepared,
+    RecordView, ReferenceAnswer, ReferencePolicy, Retry, Schema, Span, Stats, Store, StoreError,
+};
+use crate::payloads::Sealed;
+use crate::queue::Job;
+
+mod activity;
+mod connect;
+mod error;
+mod events;
+mod fetch;
+mod history;
+mod identity;
+mod ledger;
+mod migrate;
+mod people;
+mod processed;
+mod read;
+mod read_records;
+mod records;
+mod references;
+mod row;
+mod sessions;
+mod tx;
+mod unit;
+mod upkeep;
+
+/// Waiting for other processes that migrate included.
+const MIGRATE_MAX: Duration = Duration::from_secs(600);
+
+pub struct PostgresSettings {
+    /// A connection string of libpq's kind. `sslmode=require` verifies the certificate and its name.
+    pub url: SecretString,
+    pub schema: String,
+    pub policy: ReferencePolicy,
+    /// Connections this process may hold.
+    pub pool_max: usize,
+}
+
+pub struct PostgresStore {
+    units: Units,
+    schema: String,
+    policy: ReferencePolicy,
+}
+
+impl PostgresStore {
+    /// Makes the store without asking the server: it may be away, and come later.
+    ///
+    /// - Errors: a setting that can never work; the text names it and holds no secret.
+    pub fn connect(settings: PostgresSettings) -> Result<Self, StoreError> {
+        let pool = connect::pool(&settings)?;
+        Ok(PostgresStore { units: Units::new(pool), schema: settings.schema, policy: settings.policy })
+    }
+}
+
+/// Runs statements that each stand for themselves.
+macro_rules! single {
+    ($store:expr, |$db:ident| $work:expr) => {
+        $store.units.single(move |$db| Box::pin(async move { $work.await })).await
+    };
+}
+
+/// Runs statements in one transaction, which is kept.
+macro_rules! keep {
+    ($store:expr, |$db:ident| $work:expr) => {
+        $store.units.keep(move |$db| Box::pin(async move { $work.await })).await
+    };
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    async fn apply(&self, batch: &[Prepared], now: Timestamp) -> Result<Vec<Applied>, StoreError> {
+        let batch: Arc<[Prepared]> = batch.into();
+        let policy = self.policy;
+        let mut mode = apply::mode(&batch);
+        loop {
+            let batch = Arc::clone(&batch);
+            let tried = self.units.transaction(move |db| {
+                Box::pin(async move {
+                    Ok(match apply::apply(db, &batch, mode, policy, now).await? {
+                        Tried::Applied(applied) => Done::Keep(Some(applied)),
+                        Tried::NeedsExclusive => Done::Discard(None),
+                    })
+                })
+            });
+            match tried.await? {
+                Some(applied) => return Ok(applied),
+                None => mode = Mode::Exclusive,
+            }
+        }
+    }
+
+    async fn record_failure(
+        &self,
+        job: &Job,
+        attempt: u32,
+        settlement: &Settlement,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let (job, settlement, reason) = (job.clone(), settlement.clone(), reason.to_owned());
+        keep!(self, |db| ledger::record_failure(db, &job, attempt, &settlement, &reason, now))
+    }
+
+    async fn lease_retries(&self, now: Timestamp, until: Timestamp, limit: u32) -> Result<Vec<Retry>, StoreError> {
+        single!(self, |db| ledger::lease(db, now, until, limit))
+    }
+
+    async fn lease_references(
+        &self,
+        now: Timestamp,
+        until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<OpenReference>, StoreError> {
+        single!(self, |db| references::lease(db, now, until, limit))
+    }
+
+    async fn resolve(
+        &self,
+        reference: &OpenReference,
+        answer: &ReferenceAnswer,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let (reference, answer, policy) = (reference.clone(), answer.clone(), self.policy);
+        keep!(self, |db| people::resolve(db, &reference, &answer, policy, now))
+    }
+
+    async fn assign(
+        &self,
+        connection: ConnectionId,
+        user: &UserId,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<Decided, StoreError> {
+        let (user, actor, policy) = (user.clone(), actor.to_owned(), self.policy);
+        self.units
+            .transaction(move |db| {
+                Box::pin(async move { people::assign(db, connection, &user, &actor, policy, now).await })
+            })
+            .await
+    }
+
+    async fn split(&self, connection: ConnectionId, actor: &str, now: Timestamp) -> Result<Decided, StoreError> {
+        let (actor, policy) = (actor.to_owned(), self.policy);
+        self.units
+            .transaction(move |db| Box::pin(async move { people::split(db, connection, &actor, policy, now).await }))
+            .await
+    }
+
+    async fn create_session(&self, session: &ConnectSession) -> Result<(), StoreError> {
+        let session = session.clone();
+        single!(self, |db| sessions::create(db, &session))
+    }
+
+    async fn session_opened(
+        &self,
+        id: SessionId,
+        widget_session_id: Option<&str>,
+        widget_url: &str,
+        expires_at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let (widget, url) = (widget_session_id.map(str::to_owned), widget_url.to_owned());
+        single!(self, |db| sessions::opened(db, id, widget.as_deref(), &url, expires_at))
+    }
+
+    async fn session_failed(&self, id: SessionId, reason: &str) -> Result<(), StoreError> {
+        let reason = reason.to_owned();
+        single!(self, |db| sessions::failed(db, id, &reason))
+    }
+
+    async fn session(&self, id: SessionId) -> Result<Option<ConnectSession>, StoreError> {
+        single!(self, |db| sessions::by_id(db, id))
+    }
+
+    async fn session_by_state(&self, state_digest: &[u8; 32]) -> Result<Option<ConnectSession>, StoreError> {
+        let state_digest = *state_digest;
+        single!(self, |db| sessions::by_state(db, &state_digest))
+    }
+
+    async fn session_returned(&self, id: SessionId, now: Timestamp) -> Result<bool, StoreError> {
+        single!(self, |db| sessions::returned(db, id, now))
+    }
+
+    async fn lease_fetch_jobs(
+        &self,
+        now: Timestamp,
+        until: Timestamp,
+        pace: Pace,
+        limit: u32,
+    ) -> Result<Vec<LeasedFetch>, StoreError> {
+        keep!(self, |db| fetch::lease(db, now, until, pace, limit))
+    }
+
+    async fn finish_fetch(
+        &self,
+        leased: &LeasedFetch,
+        reaction: &Reaction,
+        status: Option<u16>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let (leased, reaction) = (leased.clone(), reaction.clone());
+        keep!(self, |db| fetch::finish(db, &leased, &reaction, status, now))
+    }
+
+    async fn postpone_fetches(
+        &self,
+        environment: &Environment,
+        alias: Option<&AliasKey>,
+        until: Timestamp,
+    ) -> Result<(), StoreError> {
+        let (environment, alias) = (environment.clone(), alias.cloned());
+        single!(self, |db| fetch::postpone(db, &environment, alias.as_ref(), until))
+    }
+
+    async fn enqueue_fetches(&self, jobs: &[FetchJob], now: Timestamp) -> Result<(), StoreError> {
+        let jobs = jobs.to_vec();
+        single!(self, |db| fetch::insert(db, &jobs, now))
+    }
+
+    async fn fetches(&self, filter: &FetchFilter, page: &Page) -> Result<Listing<FetchView>, StoreError> {
+        let (filter, page) = (filter.clone(), page.clone());
+        single!(self, |db| read::fetches(db, &filter, &page))
+    }
+
+    async fn hold(&self, lease: Holder<'_>, now: Timestamp, until: Timestamp) -> Result<bool, StoreError> {
+        let (name, holder) = (lease.name.to_owned(), lease.holder);
+        single!(self, |db| events::hold(db, Holder { name: &name, holder }, now, until))
+    }
+
+    async fn let_go(&self, lease: Holder<'_>) -> Result<(), StoreError> {
+        let (name, holder) = (lease.name.to_owned(), lease.holder);
+        single!(self, |db| events::let_go(db, Holder { name: &name, holder }))
+    }
+
+    async fn number_events(&self, lease: Holder<'_>, limit: u32) -> Result<u32, StoreError> {
+        let (name, holder) = (lease.name.to_owned(), lease.holder);
+        keep!(self, |db| events::number(db, &name, holder, limit))
+    }
+
+    async fn unpublished_events(&self, limit: u32) -> Result<Vec<Published>, StoreError> {
+        single!(self, |db| events::unpublished(db, limit))
+    }
+
+    async fn mark_published(&self, lease: Holder<'_>, position: i64) -> Result<(), StoreError> {
+        let (name, holder) = (lease.name.to_owned(), lease.holder);
+        single!(self, |db| events::mark_published(db, &name, holder, position))
+    }
+
+    async fn events_after(&self, position: i64, limit: u32) -> Result<Vec<Published>, StoreError> {
+        single!(self, |db| events::after(db, position, limit))
+    }
+
+    async fn connections(&self, filter: &ConnectionFilter, page: &Page) -> Result<Listing<ConnectionView>, StoreError> {
+        let (filter, page) = (filter.clone(), page.clone());
+        single!(self, |db| read::connections(db, &filter, &page))
+    }
+
+    async fn connection(&self, id: ConnectionId) -> Result<Found, StoreError> {
+        single!(self, |db| read::connection(db, id))
+    }
+
+    async fn activities(&self, user: &UserId, span: Span, page: &Page) -> Result<Listing<ActivityView>, StoreError> {
+        let (user, page) = (user.clone(), page.clone());
+        single!(self, |db| read_records::activities(db, &user, span, &page))
+    }
+
+    async fn records(
+        &self,
+        user: &UserId,
+        kind: DataKind,
+        span: Span,
+        page: &Page,
+    ) -> Result<Listing<RecordView>, StoreError> {
+        let (user, page) = (user.clone(), page.clone());
+        single!(self, |db| read_records::documents(db, &user, kind, span, &page))
+    }
+
+    async fn record(&self, id: RecordId) -> Result<Option<RecordView>, StoreError> {
+        single!(self, |db| read_records::one(db, id))
+    }
+
+    async fn record_document(&self, id: RecordId) -> Result<Option<Sealed>, StoreError> {
+        single!(self, |db| read_records::document(db, id))
+    }
+
+    async fn auth_events(&self, filter: &AuthEventFilter, page: &Page) -> Result<Listing<AuthEventView>, StoreError> {
+        let (filter, page) = (filter.clone(), page.clone());
+        single!(self, |db| history::list(db, &filter, &page))
+    }
+
+    async fn deliveries(&self, filter: &DeliveryFilter, page: &Page) -> Result<Listing<DeliveryView>, StoreError> {
+        let (filter, page) = (filter.clone(), page.clone());
+        single!(self, |db| read::deliveries(db, &filter, &page))
+    }
+
+    async fn delivery(&self, id: DeliveryId) -> Result<Option<DeliveryView>, StoreError> {
+        single!(self, |db| read::delivery(db, id))
+    }
+
+    async fn delivery_body(&self, id: DeliveryId) -> Result<Option<Sealed>, StoreError> {
+        single!(self, |db| read::delivery_body(db, id))
+    }
+
+    async fn stats(&self, _now: Timestamp) -> Result<Stats, StoreError> {
+        single!(self, |db| read::stats(db))
+    }
+
+    async fn schema(&self) -> Result<Schema, StoreError> {
+        single!(self, |db| migrate::schema(db))
+    }
+
+    async fn migrate(&self) -> Result<Vec<u32>, StoreError> {
+        let schema = self.schema.clone();
+        self.units.dedicated(MIGRATE_MAX, move |db| Box::pin(async move { migrate::migrate(db, &schema).await })).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        single!(self, |db| db.command("SELECT 1"))
+    }
+
+    async fn upkeep(&self, now: Timestamp, keep_deliveries: Duration) -> Result<Vec<Sealed>, StoreError> {
+        upkeep::run(&self.units, now, keep_deliveries).await
+    }
+
+    async fn close(&self) {
+        self.units.close().await;
+    }
+}

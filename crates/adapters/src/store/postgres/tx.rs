@@ -1,0 +1,126 @@
+//! The statements behind the shared algorithm.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use async_trait::async_trait;
+use domain::fetch::FetchJob;
+use domain::id::{AliasKey, ConnectionId, Environment, RecordId, ReferenceId, UserId};
+use domain::identity::{Connection, Edge, Resolution};
+use domain::outgoing::Outgoing;
+use domain::plan::AuthEvent;
+use domain::record::{Kept, RecordKey};
+use domain::session::SessionResult;
+use jiff::Timestamp;
+
+use super::unit::Db;
+use super::{events, fetch, history, identity, ledger, processed, records, references, sessions};
+use crate::store::StoreError;
+use crate::store::tx::{AliasRow, LedgerRow, ProcessedRow, RecordWrite, Tx};
+
+#[async_trait]
+impl Tx for Db {
+    async fn lock_identity(&mut self, exclusive: bool) -> Result<(), StoreError> {
+        identity::lock(self, exclusive).await
+    }
+
+    async fn claim(&mut self, rows: &[ProcessedRow]) -> Result<BTreeSet<(Environment, String)>, StoreError> {
+        processed::claim(self, rows).await
+    }
+
+    async fn claimed(
+        &mut self,
+        keys: &[(Environment, String)],
+    ) -> Result<BTreeMap<(Environment, String), [u8; 32]>, StoreError> {
+        processed::claimed(self, keys).await
+    }
+
+    async fn signed_seen(
+        &mut self,
+        digests: &[(Environment, [u8; 32])],
+    ) -> Result<BTreeSet<(Environment, [u8; 32])>, StoreError> {
+        processed::signed_seen(self, digests).await
+    }
+
+    async fn aliases(&mut self, keys: &[AliasKey]) -> Result<Vec<AliasRow>, StoreError> {
+        identity::aliases(self, keys).await
+    }
+
+    async fn components(&mut self, keys: &[AliasKey]) -> Result<(Vec<AliasRow>, Vec<Edge>), StoreError> {
+        identity::components(self, keys).await
+    }
+
+    async fn write_aliases(&mut self, rows: &[AliasRow]) -> Result<(), StoreError> {
+        identity::write_aliases(self, rows).await
+    }
+
+    async fn write_edges(&mut self, edges: &[Edge]) -> Result<(), StoreError> {
+        identity::write_edges(self, edges).await
+    }
+
+    async fn write_connections(
+        &mut self,
+        connections: &[Connection],
+        gone: &[ConnectionId],
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        identity::write_connections(self, connections, gone, at).await
+    }
+
+    async fn resolutions(
+        &mut self,
+        references: &[(Environment, ReferenceId)],
+        at: Timestamp,
+    ) -> Result<BTreeMap<(Environment, ReferenceId), Resolution>, StoreError> {
+        references::resolutions(self, references, at).await
+    }
+
+    async fn aliases_of_references(
+        &mut self,
+        references: &[(Environment, ReferenceId)],
+    ) -> Result<Vec<AliasKey>, StoreError> {
+        references::aliases_of(self, references).await
+    }
+
+    async fn kept_records(&mut self, keys: &[RecordKey]) -> Result<BTreeMap<RecordKey, Kept>, StoreError> {
+        records::kept(self, keys).await
+    }
+
+    async fn write_records(&mut self, writes: &[RecordWrite<'_>]) -> Result<BTreeSet<RecordId>, StoreError> {
+        records::write(self, writes).await
+    }
+
+    async fn insert_events(&mut self, events: &[Outgoing]) -> Result<(), StoreError> {
+        events::insert(self, events).await
+    }
+
+    async fn release_events(&mut self, owned: &[(AliasKey, ConnectionId, UserId)]) -> Result<(), StoreError> {
+        events::release(self, owned).await
+    }
+
+    async fn insert_auth_events(&mut self, events: &[(AuthEvent, Timestamp)]) -> Result<(), StoreError> {
+        history::insert(self, events).await
+    }
+
+    async fn insert_fetch_jobs(&mut self, jobs: &[FetchJob], at: Timestamp) -> Result<(), StoreError> {
+        fetch::insert(self, jobs, at).await
+    }
+
+    async fn fetch_references(
+        &mut self,
+        references: &[(Environment, String)],
+    ) -> Result<BTreeSet<(Environment, String)>, StoreError> {
+        fetch::references(self, references).await
+    }
+
+    async fn decide_sessions(
+        &mut self,
+        results: &[SessionResult],
+        at: Timestamp,
+    ) -> Result<BTreeSet<usize>, StoreError> {
+        sessions::decide(self, results, at).await
+    }
+
+    async fn write_ledger(&mut self, rows: &[LedgerRow<'_>]) -> Result<(), StoreError> {
+        ledger::write(self, rows).await
+    }
+}

@@ -1,0 +1,168 @@
+//! What grows is cut: partitions of the ledger by the day, old keys and sessions in small batches.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Span, Timestamp};
+use tokio_postgres::Row;
+
+use super::row::get;
+use super::unit::{Db, Units};
+use crate::payloads::Sealed;
+use crate::store::StoreError;
+
+const LOCK_PARTITIONS: i32 = 0x6c66_0003;
+
+/// Today and this many days more have a partition waiting.
+const DAYS_AHEAD: i64 = 3;
+
+/// `processed` is what makes duplicates harmless; Terra retries for a day and its log lives for two weeks.
+const KEEP_PROCESSED: Duration = Duration::from_secs(90 * 86_400);
+
+const KEEP_SESSIONS: Duration = Duration::from_secs(86_400);
+
+/// Rows deleted in one transaction, and such transactions in one round.
+const BATCH_ROWS: i64 = 5_000;
+const BATCHES_MAX: u32 = 200;
+
+pub(super) async fn run(units: &Units, now: Timestamp, keep_deliveries: Duration) -> Result<Vec<Sealed>, StoreError> {
+    let today = date(now);
+    // Without a partition of its own a day goes to the default one: worth a word, no reason to stop.
+    if let Err(cause) = units.keep(move |db| Box::pin(create_partitions(db, today))).await {
+        tracing::warn!("could not create the partitions of the coming days: {cause}");
+    }
+    let end = before(now, keep_deliveries);
+    let mut unneeded = Vec::new();
+    for day in units.single(move |db| Box::pin(partitions_before(db, date(end)))).await? {
+        unneeded.extend(units.keep(move |db| Box::pin(drop_partition(db, day))).await?);
+    }
+    for _ in 0..BATCHES_MAX {
+        let (rows, stored) = units.single(move |db| Box::pin(delete_unpartitioned(db, end))).await?;
+        unneeded.extend(stored);
+        if rows < BATCH_ROWS as usize {
+            break;
+        }
+    }
+    delete_old(units, DELETE_PROCESSED, before(now, KEEP_PROCESSED)).await?;
+    delete_old(units, DELETE_SESSIONS, before(now, KEEP_SESSIONS)).await?;
+    Ok(unneeded)
+}
+
+fn date(at: Timestamp) -> Date {
+    at.to_zoned(TimeZone::UTC).date()
+}
+
+fn before(now: Timestamp, keep: Duration) -> Timestamp {
+    let keep = SignedDuration::try_from(keep).unwrap_or(SignedDuration::MAX);
+    now.checked_sub(keep).unwrap_or(Timestamp::MIN)
+}
+
+/// `delivery_20260131`; parameters have no place in such commands, so names and bounds are made of dates alone.
+fn partition(day: Date) -> String {
+    format!("delivery_{}", day.strftime("%Y%m%d"))
+}
+
+pub(super) async fn create_partitions(db: &Db, today: Date) -> Result<(), StoreError> {
+    db.rows("SELECT pg_advisory_xact_lock($1, hashtext(current_schema()))", &[&LOCK_PARTITIONS]).await?;
+    for ahead in 0..=DAYS_AHEAD {
+        let bounds = today.checked_add(Span::new().days(ahead)).and_then(|day| Ok((day, day.tomorrow()?)));
+        let Ok((day, next)) = bounds else { return Ok(()) };
+        let is_there = db.row("SELECT to_regclass($1) IS NOT NULL AS there", &[&partition(day)]).await?;
+        if !is_there.is_some_and(|row| get(&row, "there").unwrap_or(false)) {
+            create_partition(db, day, next).await?;
+        }
+    }
+    Ok(())
+}
+
+/// A partition is filled before it is attached: rows of its day may have gone to the default one, which would refuse to
+/// part with them otherwise. Deliveries of other days go on meanwhile.
+async fn create_partition(db: &Db, day: Date, next: Date) -> Result<(), StoreError> {
+    let name = partition(day);
+    db.command(&format!(
+        "LOCK TABLE delivery_default IN ACCESS EXCLUSIVE MODE;
+         CREATE TABLE {name} (LIKE delivery INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE);
+         WITH moved AS (
+             DELETE FROM delivery_default
+              WHERE received_at >= '{day} 00:00+00' AND received_at < '{next} 00:00+00'
+             RETURNING id, received_at, environment, trace_id, reference, type_name, terra_user_id, delivery_order,
+                       size_bytes, body_digest, late, metadata, body, outcome, reason, attempts, retry_at,
+                       locked_until, row_count, settled_at
+         )
+         INSERT INTO {name} (id, received_at, environment, trace_id, reference, type_name, terra_user_id,
+                             delivery_order, size_bytes, body_digest, late, metadata, body, outcome, reason, attempts,
+                             retry_at, locked_until, row_count, settled_at)
+         SELECT id, received_at, environment, trace_id, reference, type_name, terra_user_id, delivery_order,
+                size_bytes, body_digest, late, metadata, body, outcome, reason, attempts, retry_at, locked_until,
+                row_count, settled_at
+           FROM moved;
+         ALTER TABLE delivery ATTACH PARTITION {name} FOR VALUES FROM ('{day} 00:00+00') TO ('{next} 00:00+00');"
+    ))
+    .await
+}
+
+const PARTITIONS: &str = r"
+SELECT to_date(substr(pg_class.relname, 10), 'YYYYMMDD') AS day
+  FROM pg_inherits
+  JOIN pg_class ON pg_class.oid = pg_inherits.inhrelid
+ WHERE pg_inherits.inhparent = to_regclass('delivery') AND pg_class.relname ~ '^delivery_\d{8}$'
+ ORDER BY 1";
+
+async fn partitions_before(db: &Db, end: Date) -> Result<Vec<Date>, StoreError> {
+    let days = db.rows(PARTITIONS, &[]).await?.iter().map(|row| get(row, "day")).collect::<Result<Vec<Date>, _>>()?;
+    Ok(days.into_iter().filter(|day| *day < end).collect())
+}
+
+const STORED_BODIES: &str = "
+SELECT body FROM delivery WHERE received_at >= $1 AND received_at < $2 AND substr(body, 1, 1) = ANY ($3)";
+
+async fn drop_partition(db: &mut Db, day: Date) -> Result<Vec<Sealed>, StoreError> {
+    let bounds = day.tomorrow().and_then(|next| Ok((day.to_zoned(TimeZone::UTC)?, next.to_zoned(TimeZone::UTC)?)));
+    let Ok((start, end)) = bounds else { return Ok(Vec::new()) };
+    db.rows("SELECT pg_advisory_xact_lock($1, hashtext(current_schema()))", &[&LOCK_PARTITIONS]).await?;
+    let stored = db.rows(STORED_BODIES, &[&start.timestamp(), &end.timestamp(), &marks_of_stored()]).await?;
+    db.command(&format!("DROP TABLE IF EXISTS {}", partition(day))).await?;
+    stored.iter().filter_map(|row| sealed(row).transpose()).collect()
+}
+
+const DELETE_UNPARTITIONED: &str = "
+DELETE FROM delivery_default
+ WHERE ctid = ANY (ARRAY(SELECT ctid FROM delivery_default WHERE received_at < $1 LIMIT $2))
+RETURNING CASE WHEN substr(body, 1, 1) = ANY ($3) THEN body END AS body";
+
+/// Answers how many rows went, and what of them lies in the payload store.
+async fn delete_unpartitioned(db: &mut Db, end: Timestamp) -> Result<(usize, Vec<Sealed>), StoreError> {
+    let rows = db.rows(DELETE_UNPARTITIONED, &[&end, &BATCH_ROWS, &marks_of_stored()]).await?;
+    let stored = rows.iter().filter_map(|row| sealed(row).transpose()).collect::<Result<Vec<_>, _>>()?;
+    Ok((rows.len(), stored))
+}
+
+/// The first bytes that make a payload a pointer, as `Sealed` itself says; so the database need not send us the others.
+fn marks_of_stored() -> Vec<Vec<u8>> {
+    (0..=u8::MAX).map(|mark| vec![mark]).filter(|mark| Sealed(Bytes::copy_from_slice(mark)).is_stored()).collect()
+}
+
+fn sealed(row: &Row) -> Result<Option<Sealed>, StoreError> {
+    Ok(get::<Option<Vec<u8>>>(row, "body")?.map(|body| Sealed(Bytes::from(body))))
+}
+
+const DELETE_PROCESSED: &str = "
+DELETE FROM processed
+ WHERE ctid = ANY (ARRAY(SELECT ctid FROM processed WHERE processed_at < $1 LIMIT $2))";
+
+const DELETE_SESSIONS: &str = "
+DELETE FROM connect_session
+ WHERE ctid = ANY (ARRAY(SELECT ctid FROM connect_session WHERE expires_at < $1 LIMIT $2))";
+
+async fn delete_old(units: &Units, sql: &'static str, end: Timestamp) -> Result<(), StoreError> {
+    for _ in 0..BATCHES_MAX {
+        let deleted =
+            units.single(move |db| Box::pin(async move { db.execute(sql, &[&end, &BATCH_ROWS]).await })).await?;
+        if deleted < BATCH_ROWS as u64 {
+            break;
+        }
+    }
+    Ok(())
+}

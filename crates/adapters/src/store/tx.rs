@@ -1,0 +1,211 @@
+//! What the transaction of a batch needs from an engine: set-based reads and writes, one statement each.
+//!
+//! The order of steps and every decision are in `apply.rs`, once for all engines. An engine supplies the statements.
+//! All slices may be empty; an engine then does nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use async_trait::async_trait;
+use domain::delivery::Delivery;
+use domain::fetch::FetchJob;
+use domain::id::{AliasKey, ConnectionId, Environment, RecordId, ReferenceId, UserId};
+use domain::identity::{Alias, Connection, Edge, Resolution, Status};
+use domain::outgoing::Outgoing;
+use domain::plan::AuthEvent;
+use domain::record::{Kept, Record, RecordKey};
+use domain::session::SessionResult;
+use jiff::Timestamp;
+
+use super::StoreError;
+use crate::payloads::Sealed;
+
+/// An alias as stored: its facts, and what was last concluded of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AliasRow {
+    pub alias: Alias,
+    pub placement: Placement,
+}
+
+/// Where an alias stands: derived, kept beside the facts so that reads need no conclusion.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placement {
+    pub connection: ConnectionId,
+    pub user: Option<UserId>,
+    pub status: Status,
+}
+
+impl Placement {
+    /// Whom events of this alias go to; `None` holds them.
+    pub fn owner(&self) -> Option<&UserId> {
+        if self.status == Status::Disputed { None } else { self.user.as_ref() }
+    }
+}
+
+/// A row of `processed`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProcessedRow {
+    pub environment: Environment,
+    pub key: String,
+    pub body_digest: [u8; 32],
+    pub signed_digest: [u8; 32],
+    pub delivery: domain::id::DeliveryId,
+    pub processed_at: Timestamp,
+}
+
+/// A row of the ledger `delivery`. Writing one whose (received_at, id) is there replaces outcome, reason, attempts,
+/// retry_at, rows and processed_at.
+#[derive(Debug, Clone)]
+pub struct LedgerRow<'a> {
+    pub delivery: &'a Delivery,
+    pub body: &'a Sealed,
+    pub outcome: LedgerOutcome,
+    pub reason: Option<String>,
+    pub attempts: u32,
+    pub retry_at: Option<Timestamp>,
+    /// Records of ours that this delivery inserted, changed or deleted.
+    pub rows: u32,
+    pub at: Timestamp,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LedgerOutcome {
+    Processed,
+    Duplicate,
+    /// Genuine, but nothing can be made of it.
+    SetAside,
+    Quarantined,
+    /// Failed; tried again at `retry_at`.
+    Retry,
+    Dead,
+}
+
+impl LedgerOutcome {
+    pub const ALL: [LedgerOutcome; 6] = [
+        LedgerOutcome::Processed,
+        LedgerOutcome::Duplicate,
+        LedgerOutcome::SetAside,
+        LedgerOutcome::Quarantined,
+        LedgerOutcome::Retry,
+        LedgerOutcome::Dead,
+    ];
+
+    pub fn label(self) -> &'static str {
+        match self {
+            LedgerOutcome::Processed => "processed",
+            LedgerOutcome::Duplicate => "duplicate",
+            LedgerOutcome::SetAside => "set_aside",
+            LedgerOutcome::Quarantined => "quarantined",
+            LedgerOutcome::Retry => "retry",
+            LedgerOutcome::Dead => "dead",
+        }
+    }
+
+    pub fn parse(label: &str) -> Option<LedgerOutcome> {
+        LedgerOutcome::ALL.into_iter().find(|outcome| outcome.label() == label)
+    }
+}
+
+/// A record to write: upsert on its key, only where the stored order is smaller.
+#[derive(Debug, Clone)]
+pub struct RecordWrite<'a> {
+    pub record: &'a Record,
+    pub document: &'a Sealed,
+    pub at: Timestamp,
+}
+
+/// A session that a delivery or a confirmation decided.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionMatched {
+    /// Index into the slice that was given.
+    pub index: usize,
+}
+
+#[async_trait]
+pub trait Tx: Send {
+    /// Serialises identity: shared holders run side by side, an exclusive one alone. First statement of the
+    /// transaction; held to its end. An engine with one writer has nothing to do.
+    async fn lock_identity(&mut self, exclusive: bool) -> Result<(), StoreError>;
+
+    /// Inserts rows whose (environment, key) is new, in ascending key order; answers the keys that were new.
+    async fn claim(&mut self, rows: &[ProcessedRow]) -> Result<BTreeSet<(Environment, String)>, StoreError>;
+
+    /// The body digests under these keys.
+    async fn claimed(
+        &mut self,
+        keys: &[(Environment, String)],
+    ) -> Result<BTreeMap<(Environment, String), [u8; 32]>, StoreError>;
+
+    /// Which of these signed digests were processed under any key.
+    async fn signed_seen(
+        &mut self,
+        digests: &[(Environment, [u8; 32])],
+    ) -> Result<BTreeSet<(Environment, [u8; 32])>, StoreError>;
+
+    /// Locks and reads these aliases, in ascending key order; unknown ones are left out.
+    async fn aliases(&mut self, keys: &[AliasKey]) -> Result<Vec<AliasRow>, StoreError>;
+
+    /// Reads the whole components of these aliases over all edges, severed ones included.
+    async fn components(&mut self, keys: &[AliasKey]) -> Result<(Vec<AliasRow>, Vec<Edge>), StoreError>;
+
+    /// Upserts whole rows.
+    async fn write_aliases(&mut self, rows: &[AliasRow]) -> Result<(), StoreError>;
+
+    /// Upserts edges on (environment, old, new).
+    async fn write_edges(&mut self, edges: &[Edge]) -> Result<(), StoreError>;
+
+    /// Upserts connections and deletes those that are gone.
+    async fn write_connections(
+        &mut self,
+        connections: &[Connection],
+        gone: &[ConnectionId],
+        at: Timestamp,
+    ) -> Result<(), StoreError>;
+
+    /// What resolvers answered for these references; references never asked are inserted as open and due at once.
+    async fn resolutions(
+        &mut self,
+        references: &[(Environment, ReferenceId)],
+        at: Timestamp,
+    ) -> Result<BTreeMap<(Environment, ReferenceId), Resolution>, StoreError>;
+
+    /// Aliases whose greatest statement names one of these references.
+    async fn aliases_of_references(
+        &mut self,
+        references: &[(Environment, ReferenceId)],
+    ) -> Result<Vec<AliasKey>, StoreError>;
+
+    /// Locks and reads what is kept under these keys, in ascending key order.
+    async fn kept_records(&mut self, keys: &[RecordKey]) -> Result<BTreeMap<RecordKey, Kept>, StoreError>;
+
+    /// Upserts records where the stored order is smaller; answers the ids that were written.
+    async fn write_records(&mut self, writes: &[RecordWrite<'_>]) -> Result<BTreeSet<RecordId>, StoreError>;
+
+    /// Inserts events without a position. Those with an alias and without a subject are held; a held event about a
+    /// record replaces an earlier held one about the same record.
+    async fn insert_events(&mut self, events: &[Outgoing]) -> Result<(), StoreError>;
+
+    /// Gives the held events of these aliases their connection and subject, so that the relay takes them.
+    async fn release_events(&mut self, owned: &[(AliasKey, ConnectionId, UserId)]) -> Result<(), StoreError>;
+
+    async fn insert_auth_events(&mut self, events: &[(AuthEvent, Timestamp)]) -> Result<(), StoreError>;
+
+    /// Inserts jobs; an open one for the same alias, kind and window is left as it is.
+    async fn insert_fetch_jobs(&mut self, jobs: &[FetchJob], at: Timestamp) -> Result<(), StoreError>;
+
+    /// Which of these Terra references belong to fetch jobs of ours.
+    async fn fetch_references(
+        &mut self,
+        references: &[(Environment, String)],
+    ) -> Result<BTreeSet<(Environment, String)>, StoreError>;
+
+    /// Decides pending sessions; answers the indexes whose result belongs to a session of ours, decided now or before
+    /// with the same outcome.
+    async fn decide_sessions(
+        &mut self,
+        results: &[SessionResult],
+        at: Timestamp,
+    ) -> Result<BTreeSet<usize>, StoreError>;
+
+    async fn write_ledger(&mut self, rows: &[LedgerRow<'_>]) -> Result<(), StoreError>;
+}
