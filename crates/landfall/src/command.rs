@@ -1,0 +1,15 @@
+//! The command line: one module per command.
+
+pub(crate) mod bench;
+pub(crate) mod client;
+pub(crate) mod config;
+pub(crate) mod connections;
+pub(crate) mod deliveries;
+pub(crate) mod dev;
+pub(crate) mod healthcheck;
+pub(crate) mod migrate;
+pub(crate) mod output;
+pub(crate) mod serve;
+pub(crate) mod simulate;
+pub(crate) mod topology;
+pub(crate) mod verify;

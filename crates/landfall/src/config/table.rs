@@ -1,0 +1,107 @@
+//! Every setting in one table: its name in the file and the environment, its default, its meaning. Everything that
+//! lists settings (checks, the template, suggestions) reads this table.
+
+pub(crate) struct Setting {
+    /// Name in `landfall.toml`; the environment variable is `LANDFALL_` and this in capitals.
+    pub(crate) key: &'static str,
+    pub(crate) default: Option<&'static str>,
+    /// Never printed; also accepted as `…_FILE`, the path of a file that holds it.
+    pub(crate) secret: bool,
+    pub(crate) help: &'static str,
+}
+
+impl Setting {
+    pub(crate) fn env(&self) -> String {
+        format!("LANDFALL_{}", self.key.to_uppercase())
+    }
+}
+
+const fn plain(key: &'static str, default: Option<&'static str>, help: &'static str) -> Setting {
+    Setting { key, default, secret: false, help }
+}
+
+const fn secret(key: &'static str, help: &'static str) -> Setting {
+    Setting { key, default: None, secret: true, help }
+}
+
+pub(crate) const SETTINGS: &[Setting] = &[
+    plain("data_dir", Some("./landfall-data"), "embedded engine and local payloads"),
+    secret("queue_url", "`embedded` (default), or amqp://…, amqps://…"),
+    plain("queue_prefix", Some("landfall"), "first part of every exchange and queue name"),
+    secret("store_url", "`embedded` (default), or postgres://…"),
+    plain("store_schema", Some("landfall"), "PostgreSQL schema of our tables"),
+    plain(
+        "payloads_url",
+        None,
+        "where large payloads are kept: a path, file:///… or s3://bucket/prefix; shared by receive and work (default: under the data dir)",
+    ),
+    plain("payloads_inline_max", Some("64KiB"), "larger bodies go to the payload store"),
+    plain("public_addr", Some("127.0.0.1:8080"), "webhooks and redirects; nothing else is served there"),
+    plain("internal_addr", Some("127.0.0.1:8081"), "API, metrics, probes"),
+    plain("simulator_addr", Some("127.0.0.1:8082"), "`dev` and `simulate` only"),
+    plain("demo_addr", Some("127.0.0.1:8083"), "`dev` only"),
+    plain("public_url", None, "how Terra and browsers reach us; builds redirect URLs (default: from the address)"),
+    plain(
+        "webhook_paths",
+        None,
+        "further accepted webhook paths, comma separated, so that Terra's setting need not change",
+    ),
+    secret(
+        "api_tokens",
+        "list of name:scopes:token; scopes joined by + out of connect, records, events, ops, ops-write, privacy, admin",
+    ),
+    plain("terra_dev_id", None, "dev id of the environment named `default`"),
+    secret("terra_api_key", "API key of that environment"),
+    secret("terra_signing_secrets", "its webhook signing secrets, comma separated; any may match (rotation)"),
+    plain("terra_api_url", Some("https://access.tryterra.co/api/v2"), "Terra's REST API"),
+    plain("terra_widget_url", Some("https://access.tryterra.co/api/widget/session"), "Terra's widget session endpoint"),
+    plain("terra_legacy_url", Some("https://api.tryterra.co/v2"), "Terra's older API"),
+    plain("widget", Some("session"), "`session`, or `legacy` for the older widget endpoint"),
+    plain("signature_tolerance", Some("5m"), "how far a signature's time may be from ours, both ways"),
+    plain("stale_policy", Some("accept-if-new"), "a genuine but stale delivery: accept-if-new, quarantine, reject"),
+    plain("max_body", Some("64MiB"), "413 above"),
+    plain("max_inflight_bytes", Some("256MiB"), "bodies in memory at once; 503 above"),
+    plain("resolver", Some("reference"), "reference_id to internal user: `reference` (it is the user), `sql`, `http`"),
+    secret("resolver_sql_url", "PostgreSQL of the `sql` resolver (default: the store's)"),
+    plain(
+        "resolver_sql_query",
+        None,
+        "one query with $1 = reference_id; the first column of its first row is the user",
+    ),
+    plain("resolver_http_url", None, "URL of the `http` resolver with {reference}; 200 {\"user\":\"…\"}, 404 unknown"),
+    secret("resolver_http_token", "sent as bearer token by the `http` resolver"),
+    plain("backfill_days", Some("28"), "history to fetch when a connect happens before our eyes; 0 turns it off"),
+    plain("fetch_mode", Some("webhook"), "`webhook`: Terra sends the data; `inline`: read the answer"),
+    plain("fetch_rate", Some("10"), "requests per second to Terra, of the whole installation"),
+    plain("fetch_daily_max", Some("100000"), "requests per day to Terra, of the whole installation"),
+    plain("retention_deliveries", Some("14d"), "raw deliveries; records live until erased"),
+    plain("workers", Some("2"), "consumers per process with the role `work`"),
+    plain("shutdown_grace", Some("20s"), "time to finish what was accepted after SIGTERM"),
+    plain("log", Some("info"), "level, or filters such as info,landfall=debug"),
+    plain("log_format", None, "text or json (default: text on a terminal, else json)"),
+];
+
+/// Variables that are read elsewhere: by commands that talk to an instance, and by the tests.
+pub(crate) const OTHER_VARIABLES: &[&str] = &["LANDFALL_CONFIG", "LANDFALL_URL", "LANDFALL_TOKEN"];
+
+/// The known name nearest to `name`, if one is near enough to be what was meant.
+pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .map(|known| (strsim::normalized_damerau_levenshtein(name, known), known))
+        .filter(|(likeness, _)| *likeness > 0.6)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, known)| known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_of_the_finger_is_recognised() {
+        let known = || SETTINGS.iter().map(|setting| setting.key);
+        assert_eq!(nearest("que_url", known()), Some("queue_url"));
+        assert_eq!(nearest("signature_tolerence", known()), Some("signature_tolerance"));
+        assert_eq!(nearest("zzz", known()), None);
+    }
+}

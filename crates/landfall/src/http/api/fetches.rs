@@ -1,0 +1,203 @@
+//! Asking Terra for a person's data again, and how those requests are getting on.
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, web};
+use adapters::store::view::{ConnectionView, LIMIT_MAX};
+use adapters::store::{ConnectionFilter, FetchFilter, Page};
+use domain::fetch::{self, FetchJob, HISTORY_KINDS};
+use domain::id::{AliasKey, UserId};
+use domain::identity::AliasStatus;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use serde::Deserialize;
+use serde_json::json;
+use terra::event::DataKind;
+use tracing::info;
+use uuid::Uuid;
+
+use super::{day, given, listed, one_of, page, private, user_of};
+use crate::http::App;
+use crate::http::auth::{Authorized, Ops, OpsWrite};
+use crate::http::problem::Problem;
+
+/// The longest range of one request: what Terra allows for one user and kind.
+const DAYS_MAX: u32 = 1_825;
+
+const STATES: [&str; 5] = ["queued", "requested", "done", "nothing", "failed"];
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wanted {
+    /// Terra's names of kinds, such as `activity`; empty or left out: all that have a history.
+    #[serde(default)]
+    types: Vec<String>,
+    /// A date, as is `to`.
+    from: String,
+    /// Not itself included; left out: up to and including today (UTC).
+    to: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Filter {
+    user: Option<String>,
+    terra_user_id: Option<String>,
+    state: Option<String>,
+    after: Option<String>,
+    limit: Option<String>,
+}
+
+pub(super) async fn request(
+    caller: Authorized<OpsWrite>,
+    app: web::Data<App>,
+    user: web::Path<String>,
+    wanted: web::Json<Wanted>,
+) -> Result<HttpResponse, Problem> {
+    let user = user_of(&user)?;
+    let now = app.ports.clock.now();
+    let asked = Asked::check(&wanted, now)?;
+    let aliases = open_aliases(&app, &user).await?;
+    if aliases.is_empty() {
+        return Err(Problem::conflict("no_connection", "the user has no open connection to ask Terra about"));
+    }
+    let jobs: Vec<FetchJob> =
+        aliases.iter().flat_map(|(alias, provider)| asked.jobs(alias, provider.as_deref())).collect();
+    app.ports.store.enqueue_fetches(&jobs, now).await?;
+    info!(actor = %caller.actor.0, requests = jobs.len(), "queued {} fetches", jobs.len());
+    let queued: Vec<_> = jobs.iter().map(shown).collect();
+    Ok(private(StatusCode::ACCEPTED, &json!({ "items": queued, "next": null })))
+}
+
+/// A window of the same alias and kind that is already open stays the one there is, under its own id.
+fn shown(job: &FetchJob) -> serde_json::Value {
+    json!({
+        "id": job.id,
+        "environment": job.alias.environment,
+        "terra_user_id": job.alias.terra_user_id,
+        "type": job.kind.label(),
+        "start": job.window.start,
+        "end": job.window.end,
+    })
+}
+
+/// Which kinds and days, checked.
+#[derive(Debug, PartialEq, Eq)]
+struct Asked {
+    kinds: Vec<DataKind>,
+    days: u32,
+    last: Date,
+}
+
+impl Asked {
+    fn check(wanted: &Wanted, now: Timestamp) -> Result<Asked, Problem> {
+        let today = now.to_zoned(TimeZone::UTC).date();
+        let date =
+            |name: &str, text: &str| day(text).ok_or_else(|| Problem::bad_body(format!("{name}: a date (2026-03-01)")));
+        let last = match &wanted.to {
+            Some(to) => date("to", to)?.yesterday().map_err(|_| Problem::bad_body("to: too early"))?,
+            None => today,
+        };
+        let days = last.since(date("from", &wanted.from)?).map_or(0, |span| i64::from(span.get_days()) + 1);
+        let days = u32::try_from(days).ok().filter(|days| (1..=DAYS_MAX).contains(days));
+        let days = days
+            .ok_or_else(|| Problem::bad_body(format!("from, to: 1 to {DAYS_MAX} days; `to` is not itself included")))?;
+        Ok(Asked { kinds: kinds(&wanted.types)?, days, last })
+    }
+
+    fn jobs(&self, alias: &AliasKey, provider: Option<&str>) -> Vec<FetchJob> {
+        // A cause of its own for each alias: ids of jobs are derived from it.
+        let cause = Uuid::now_v7();
+        fetch::backfill_jobs(alias, provider, &self.kinds, self.days, self.last, cause.as_bytes())
+    }
+}
+
+fn kinds(types: &[String]) -> Result<Vec<DataKind>, Problem> {
+    if types.is_empty() {
+        return Ok(HISTORY_KINDS.to_vec());
+    }
+    let known = |name: &String| HISTORY_KINDS.into_iter().find(|kind| kind.label() == name);
+    let mut kinds = Vec::new();
+    for name in types {
+        let kind = known(name).ok_or_else(|| {
+            let names = HISTORY_KINDS.map(DataKind::label);
+            Problem::bad_body(format!("types: each one of {}", names.join(", ")))
+        })?;
+        if !kinds.contains(&kind) {
+            kinds.push(kind);
+        }
+    }
+    Ok(kinds)
+}
+
+async fn open_aliases(app: &App, user: &UserId) -> Result<Vec<(AliasKey, Option<String>)>, Problem> {
+    let filter = ConnectionFilter { user: Some(user.clone()), ..ConnectionFilter::default() };
+    // One page is everything: nobody has a thousand connections.
+    let connections = app.ports.store.connections(&filter, &Page { after: None, limit: LIMIT_MAX }).await?;
+    Ok(connections.items.iter().flat_map(open_aliases_of).collect())
+}
+
+fn open_aliases_of(connection: &ConnectionView) -> impl Iterator<Item = (AliasKey, Option<String>)> {
+    let open = connection.aliases.iter().filter(|alias| alias.status != AliasStatus::Revoked.label());
+    open.map(|alias| (AliasKey::new(&connection.environment, &alias.terra_user_id), connection.provider.clone()))
+}
+
+pub(super) async fn list(
+    _: Authorized<Ops>,
+    app: web::Data<App>,
+    filter: web::Query<Filter>,
+) -> Result<HttpResponse, Problem> {
+    let filter = filter.into_inner();
+    let page = page(filter.after, filter.limit)?;
+    let known = |label: &str| STATES.into_iter().find(|state| *state == label);
+    let filter = FetchFilter {
+        user: given(filter.user).map(|user| user_of(&user)).transpose()?,
+        terra_user_id: given(filter.terra_user_id),
+        state: one_of("state", filter.state, known, &STATES)?.map(str::to_owned),
+    };
+    Ok(listed(&app.ports.store.fetches(&filter, &page).await?))
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::date;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(from: Date, to: Option<Date>, days: Option<u32>) {
+        let now = date(2026, 3, 10).to_zoned(TimeZone::UTC).unwrap().timestamp();
+        let asked =
+            Asked::check(&Wanted { types: Vec::new(), from: from.to_string(), to: to.map(|to| to.to_string()) }, now);
+        assert_eq!(asked.ok().map(|asked| asked.days), days, "{from} to {to:?}");
+    }
+
+    #[test]
+    fn the_last_day_is_the_one_before_to() {
+        check(date(2026, 3, 1), Some(date(2026, 3, 2)), Some(1));
+        check(date(2026, 1, 1), Some(date(2026, 3, 1)), Some(59));
+        check(date(2026, 3, 1), None, Some(10));
+        check(date(2026, 3, 1), Some(date(2026, 3, 1)), None);
+        check(date(2026, 3, 2), Some(date(2026, 3, 1)), None);
+        check(date(2010, 1, 1), None, None);
+    }
+
+    #[test]
+    fn windows_cover_what_was_asked_for_and_ids_differ_per_alias() {
+        let asked = Asked { kinds: vec![DataKind::Sleep], days: 59, last: date(2026, 2, 28) };
+        let environment = domain::id::Environment::new("default");
+        let jobs = asked.jobs(&AliasKey::new(&environment, "u1"), Some("GARMIN"));
+        assert_eq!(jobs.iter().map(|job| job.window.days()).sum::<i64>(), 59);
+        assert_eq!(jobs.iter().map(|job| job.window.start).min(), Some(date(2026, 1, 1)));
+        assert_eq!(jobs.iter().map(|job| job.window.end).max(), Some(date(2026, 3, 1)));
+        let others = asked.jobs(&AliasKey::new(&environment, "u2"), None);
+        assert_ne!(jobs[0].id, others[0].id);
+    }
+
+    #[test]
+    fn only_kinds_with_a_history_can_be_asked_for() {
+        assert_eq!(kinds(&["sleep".into(), "sleep".into()]).unwrap(), [DataKind::Sleep]);
+        assert!(kinds(&["hormone".into()]).is_err());
+        assert_eq!(kinds(&[]).unwrap().len(), HISTORY_KINDS.len());
+    }
+}

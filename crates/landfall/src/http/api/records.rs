@@ -1,0 +1,165 @@
+//! Records: by person and kind, one by one, and as Terra's whole object.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::CACHE_CONTROL;
+use actix_web::{HttpResponse, web};
+use adapters::store::{RecordView, Span, StoreError};
+use domain::id::RecordId;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use terra::event::DataKind;
+
+use super::{items, listed, moment, page, private, user_of};
+use crate::http::App;
+use crate::http::auth::{Authorized, Records};
+use crate::http::problem::Problem;
+
+/// Ids in one request.
+const IDS_MAX: usize = 500;
+
+/// Records of one request that are read at the same time.
+const READS_AT_ONCE: usize = 8;
+
+/// The plural in the path → the kind. Activities have columns, and a handler, of their own.
+const KINDS: [(&str, DataKind); 9] = [
+    ("sleeps", DataKind::Sleep),
+    ("dailies", DataKind::Daily),
+    ("bodies", DataKind::Body),
+    ("nutritions", DataKind::Nutrition),
+    ("menstruations", DataKind::Menstruation),
+    ("hormones", DataKind::Hormone),
+    ("observations", DataKind::HealthObservation),
+    ("athletes", DataKind::Athlete),
+    ("planned-workouts", DataKind::PlannedWorkout),
+];
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Filter {
+    from: Option<String>,
+    to: Option<String>,
+    after: Option<String>,
+    limit: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wanted {
+    ids: Vec<RecordId>,
+}
+
+pub(super) async fn activities(
+    _: Authorized<Records>,
+    app: web::Data<App>,
+    user: web::Path<String>,
+    filter: web::Query<Filter>,
+) -> Result<HttpResponse, Problem> {
+    let filter = filter.into_inner();
+    let span = span(filter.from, filter.to)?;
+    let page = page(filter.after, filter.limit)?;
+    let listing = app.ports.store.activities(&user_of(&user)?, span, &page).await?;
+    // Both halves of an activity have its times. As a value each name is there once.
+    let activities: Result<Vec<Value>, _> = listing.items.iter().map(serde_json::to_value).collect();
+    let activities = activities.map_err(|error| Problem::unavailable("unreadable_record", error.to_string()))?;
+    Ok(items(activities, listing.next))
+}
+
+pub(super) async fn list(
+    _: Authorized<Records>,
+    app: web::Data<App>,
+    path: web::Path<(String, String)>,
+    filter: web::Query<Filter>,
+) -> Result<HttpResponse, Problem> {
+    let (user, plural) = path.into_inner();
+    let kind = kind_of(&plural)?;
+    let filter = filter.into_inner();
+    let span = span(filter.from, filter.to)?;
+    let page = page(filter.after, filter.limit)?;
+    let listing = app.ports.store.records(&user_of(&user)?, kind, span, &page).await?;
+    Ok(listed(&listing))
+}
+
+fn kind_of(plural: &str) -> Result<DataKind, Problem> {
+    let found = KINDS.iter().find(|(name, _)| *name == plural).map(|(_, kind)| *kind);
+    found.ok_or_else(|| {
+        let names: Vec<&str> = KINDS.iter().map(|(name, _)| *name).collect();
+        Problem::not_found("unknown_kind", format!("`{plural}` is none of activities, {}", names.join(", ")))
+    })
+}
+
+/// `from` is inside, `to` is not.
+fn span(from: Option<String>, to: Option<String>) -> Result<Span, Problem> {
+    let span = Span { from: moment("from", from)?, to: moment("to", to)? };
+    match span {
+        Span { from: Some(from), to: Some(to) } if from > to => Err(Problem::bad_parameter("from: is after `to`")),
+        span => Ok(span),
+    }
+}
+
+pub(super) async fn show(
+    _: Authorized<Records>,
+    app: web::Data<App>,
+    id: web::Path<RecordId>,
+) -> Result<HttpResponse, Problem> {
+    match app.ports.store.record(*id).await? {
+        Some(record) => Ok(private(StatusCode::OK, &record)),
+        None => Err(unknown(*id)),
+    }
+}
+
+/// Terra's object, with its samples, byte for byte as it was kept.
+pub(super) async fn document(
+    _: Authorized<Records>,
+    app: web::Data<App>,
+    id: web::Path<RecordId>,
+) -> Result<HttpResponse, Problem> {
+    let sealed = app.ports.store.record_document(*id).await?.ok_or_else(|| unknown(*id))?;
+    let document = app.ports.payloads.unseal(&sealed).await?;
+    Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).content_type("application/json").body(document))
+}
+
+/// In the order asked for; what is not there is named in `missing`.
+pub(super) async fn read(
+    _: Authorized<Records>,
+    app: web::Data<App>,
+    wanted: web::Json<Wanted>,
+) -> Result<HttpResponse, Problem> {
+    let ids = wanted.into_inner().ids;
+    if ids.len() > IDS_MAX {
+        return Err(Problem::bad_body(format!("ids: at most {IDS_MAX}")));
+    }
+    let store = &app.ports.store;
+    let reads = ids.iter().map(|id| store.record(*id));
+    let found: Result<Vec<Option<RecordView>>, StoreError> =
+        stream::iter(reads).buffered(READS_AT_ONCE).try_collect().await;
+    let found = found?;
+    let missing: Vec<&RecordId> =
+        ids.iter().zip(&found).filter(|(_, record)| record.is_none()).map(|(id, _)| id).collect();
+    let records: Vec<&RecordView> = found.iter().flatten().collect();
+    Ok(private(StatusCode::OK, &json!({ "items": records, "next": null, "missing": missing })))
+}
+
+fn unknown(id: RecordId) -> Problem {
+    Problem::not_found("unknown_record", format!("there is no record {id}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_does_not_end_before_it_begins() {
+        let text = |text: &str| Some(text.to_owned());
+        assert!(span(text("2026-03-01"), text("2026-03-02")).is_ok());
+        assert!(span(text("2026-03-01"), None).is_ok());
+        assert_eq!(span(text("2026-03-02"), text("2026-03-01")).unwrap_err().code, "bad_parameter");
+    }
+
+    #[test]
+    fn an_unknown_kind_is_answered_with_those_there_are() {
+        assert_eq!(kind_of("sleeps").unwrap(), DataKind::Sleep);
+        let problem = kind_of("sleep").unwrap_err();
+        assert!(problem.detail.contains("planned-workouts"), "{}", problem.detail);
+    }
+}

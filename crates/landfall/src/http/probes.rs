@@ -1,0 +1,137 @@
+//! `/livez`, `/readyz`, `/metrics`: for machines, without a token.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use actix_web::{HttpResponse, web};
+use adapters::store::Stats;
+use domain::delivery::Lane;
+use domain::identity::Status;
+use metrics::gauge;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::App;
+use crate::telemetry;
+
+/// The longest of Terra's names of providers has fewer.
+const PROVIDER_BYTES_MAX: usize = 32;
+const CHECK_WITHIN: Duration = Duration::from_secs(2);
+/// Gauges are at most this old at a scrape.
+const GAUGES_FRESH_FOR: Duration = Duration::from_millis(900);
+
+pub(crate) fn routes(config: &mut web::ServiceConfig) {
+    config
+        .app_data(web::Data::new(GaugesRead::default()))
+        .route("/livez", web::get().to(livez))
+        .route("/readyz", web::get().to(readyz))
+        .route("/metrics", web::get().to(metrics));
+}
+
+pub(crate) async fn livez() -> HttpResponse {
+    HttpResponse::Ok().json(json!({ "status": "alive" }))
+}
+
+#[derive(Deserialize)]
+struct Verbose {
+    verbose: Option<String>,
+}
+
+/// With `receive`: a secret is set and a delivery can be made durable; a store that is away does not make a receiver
+/// unready. Otherwise store and queue answer. Terra is never asked.
+async fn readyz(app: web::Data<App>, query: web::Query<Verbose>) -> HttpResponse {
+    let mut checks = vec![("running", !app.stop.is_cancelled())];
+    if app.roles.receive {
+        checks.push((
+            "signing_secret",
+            app.config.environments.iter().any(|environment| !environment.secrets.is_empty()),
+        ));
+    }
+    checks.push(("queue", in_time(async { app.ports.queue.ping().await.is_ok() }).await));
+    if !app.roles.receive {
+        checks.push(("store", in_time(async { app.ports.store.ping().await.is_ok() }).await));
+        checks.push(("schema", app.store_fits.load(Ordering::Relaxed)));
+    }
+    let ready = checks.iter().all(|(_, good)| *good);
+    let mut answer = json!({ "status": if ready { "ready" } else { "not ready" } });
+    if query.verbose.is_some() || !ready {
+        answer["checks"] = checks.into_iter().map(|(name, good)| (name.to_owned(), Value::Bool(good))).collect();
+    }
+    if ready { HttpResponse::Ok().json(answer) } else { HttpResponse::ServiceUnavailable().json(answer) }
+}
+
+async fn in_time(check: impl Future<Output = bool>) -> bool {
+    tokio::time::timeout(CHECK_WITHIN, check).await.unwrap_or(false)
+}
+
+#[derive(Default)]
+struct GaugesRead {
+    last: Mutex<Option<Instant>>,
+    /// Status and provider of every connection gauge that was ever set: one that counts nothing any more must say 0.
+    connections: Mutex<BTreeSet<(&'static str, String)>>,
+}
+
+async fn metrics(app: web::Data<App>, read: web::Data<GaugesRead>) -> HttpResponse {
+    let due = {
+        let mut last = read.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let due = last.is_none_or(|at| at.elapsed() > GAUGES_FRESH_FOR);
+        if due {
+            *last = Some(Instant::now());
+        }
+        due
+    };
+    if due {
+        // A scrape must not hang because a database does: the last figures stay.
+        in_time(async {
+            refresh_gauges(&app, &read).await;
+            true
+        })
+        .await;
+    }
+    metrics_process::Collector::default().collect();
+    HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(app.metrics.render())
+}
+
+async fn refresh_gauges(app: &App, read: &GaugesRead) {
+    let now = app.ports.clock.now();
+    let stats = app.ports.store.stats(now).await.ok();
+    if let Ok(depths) = app.ports.queue.depths().await {
+        for depth in depths {
+            let lane = depth.lane.label();
+            let retries = stats.as_ref().map_or(0, |stats| retries(stats, depth.lane));
+            gauge!(telemetry::QUEUE_DEPTH, "lane" => lane).set((depth.jobs + retries) as f64);
+            gauge!(telemetry::QUEUE_OLDEST, "lane" => lane).set(depth.oldest.unwrap_or_default().as_secs_f64());
+        }
+    }
+    let Some(stats) = stats else { return };
+    gauge!(telemetry::DEAD_LETTERS).set(stats.dead_letters as f64);
+    gauge!(telemetry::OUTBOX_PENDING).set(stats.outbox_pending as f64);
+    gauge!(telemetry::EVENTS_HELD).set(stats.events_held as f64);
+    let mut connections = BTreeMap::new();
+    for (status, provider, count) in stats.connections {
+        *connections.entry((Status::label(status), provider_label(provider))).or_default() += count;
+    }
+    let mut known = read.connections.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    known.extend(connections.keys().cloned());
+    for key in known.iter() {
+        let count = connections.get(key).copied().unwrap_or(0);
+        gauge!(telemetry::CONNECTIONS, "status" => key.0, "provider" => key.1.clone()).set(count as f64);
+    }
+}
+
+/// Providers are what Terra writes, such as `GARMIN`; what does not look like one of its names gets no label of its own.
+fn provider_label(provider: String) -> String {
+    let is_name = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    if !provider.is_empty() && provider.len() <= PROVIDER_BYTES_MAX && provider.bytes().all(is_name) {
+        provider
+    } else {
+        "other".into()
+    }
+}
+
+fn retries(stats: &Stats, lane: Lane) -> u64 {
+    stats.retries.iter().find(|(label, _)| label == lane.label()).map_or(0, |(_, count)| *count)
+}

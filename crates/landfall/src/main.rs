@@ -1,0 +1,91 @@
+//! `landfall`: the receiving end of Terra. Parses the command line, runs it, turns an error into an exit code.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod bench;
+mod command;
+mod config;
+mod connect;
+mod demo;
+mod exit;
+mod fetcher;
+mod http;
+mod lifecycle;
+mod relay;
+mod resolving;
+mod roles;
+mod running;
+mod telemetry;
+mod upkeep;
+mod wiring;
+mod worker;
+
+/// Receive, keep and hand on what Terra sends: webhooks in, clean events out.
+#[derive(Parser)]
+#[command(
+    name = "landfall",
+    version,
+    after_help = "Begin with `landfall dev`: everything in one process, no setting, no server, no account."
+)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Everything in one process, with a simulator of Terra and a demo app. Not for production
+    Dev(command::dev::Args),
+    /// The product: receive, work, api, or some of them
+    Serve(command::serve::Args),
+    /// The database schema
+    Migrate(command::migrate::Args),
+    /// The broker's exchanges and queues
+    Topology(command::topology::Args),
+    /// People's connections: list, show, decide
+    Connections(command::connections::Args),
+    /// The ledger of deliveries
+    Deliveries(command::deliveries::Args),
+    /// A stand-in for Terra, or one signed event
+    Simulate(command::simulate::Args),
+    /// Check a signature offline and say which part is wrong
+    Verify(command::verify::Args),
+    /// What is set, and where
+    Config(command::config::Args),
+    /// Ask a running instance whether it is ready
+    Healthcheck(command::healthcheck::Args),
+    /// Measure this machine
+    Bench(command::bench::Args),
+}
+
+fn main() -> ExitCode {
+    // Before anything builds a TLS client. A second installation is no error: the first stands.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let line = CommandLine::parse();
+    match run(line.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            anstream::eprintln!("landfall: {error:#}");
+            exit::code(&error)
+        }
+    }
+}
+
+#[tokio::main]
+async fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Dev(args) => command::dev::run(args).await,
+        Command::Serve(args) => command::serve::run(args).await,
+        Command::Migrate(args) => command::migrate::run(args).await,
+        Command::Topology(args) => command::topology::run(args).await,
+        Command::Connections(args) => command::connections::run(args).await,
+        Command::Deliveries(args) => command::deliveries::run(args).await,
+        Command::Simulate(args) => command::simulate::run(args).await,
+        Command::Verify(args) => command::verify::run(args).await,
+        Command::Config(args) => command::config::run(args).await,
+        Command::Healthcheck(args) => command::healthcheck::run(args).await,
+        Command::Bench(args) => command::bench::run(args).await,
+    }
+}

@@ -1,0 +1,159 @@
+//! Log format, metric names, field names: declared here, used everywhere.
+
+use std::io::IsTerminal;
+use std::sync::Arc;
+use std::time::Duration;
+
+use adapters::queue::PublishError;
+use adapters::queue::rabbitmq::SILENCED_LOG_TARGETS;
+use adapters::store::LedgerOutcome;
+use anyhow::Context;
+use metrics::{Counter, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use terra::event::Kind;
+use tracing::{Level, Metadata};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::config::Config;
+
+pub(crate) const WEBHOOKS_RECEIVED: &str = "landfall_webhooks_received_total";
+pub(crate) const WEBHOOKS_REFUSED: &str = "landfall_webhooks_refused_total";
+pub(crate) const ACK_DURATION: &str = "landfall_webhook_ack_duration_seconds";
+pub(crate) const LAST_ACCEPTED: &str = "landfall_webhook_last_accepted_timestamp_seconds";
+pub(crate) const PUBLISH_FAILURES: &str = "landfall_publish_failures_total";
+pub(crate) const QUEUE_DEPTH: &str = "landfall_queue_depth";
+pub(crate) const QUEUE_OLDEST: &str = "landfall_queue_oldest_age_seconds";
+pub(crate) const PROCESSED: &str = "landfall_deliveries_processed_total";
+pub(crate) const END_TO_END: &str = "landfall_delivery_end_to_end_seconds";
+pub(crate) const DEAD_LETTERS: &str = "landfall_dead_letters";
+pub(crate) const CONNECTIONS: &str = "landfall_connections";
+pub(crate) const FETCH_REQUESTS: &str = "landfall_fetch_requests_total";
+pub(crate) const OUTBOX_PENDING: &str = "landfall_outbox_pending";
+pub(crate) const EVENTS_HELD: &str = "landfall_events_held";
+pub(crate) const EVENTS_PUBLISHED: &str = "landfall_events_published_total";
+pub(crate) const LATE: &str = "landfall_webhooks_late_total";
+
+/// Crates whose log lines may be of any level.
+const OWN_LOG_TARGETS: [&str; 5] = ["landfall", "adapters", "domain", "terra", "simulator"];
+
+const SECONDS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 30.0];
+
+pub(crate) const CONNECT_RETURNS: &str = "landfall_connect_returns_total";
+pub(crate) const CONNECT_FORGED: &str = "landfall_connect_forged_total";
+
+/// Exporter samples pile up until somebody drains them.
+pub(crate) const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// Starts logging: text on a terminal, JSON otherwise, unless the settings say which.
+pub(crate) fn start_logging(config: &Config) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&config.log).context("read the setting `log`")?;
+    let terminal = std::io::stderr().is_terminal();
+    let registry = tracing_subscriber::registry().with(filter).with(filter_fn(may_be_printed));
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    if config.log_json.unwrap_or(!terminal) {
+        registry.with(layer.json().flatten_event(true)).try_init()
+    } else {
+        registry.with(layer.with_target(false).with_ansi(terminal && std::env::var_os("NO_COLOR").is_none())).try_init()
+    }
+    .context("start logging")
+}
+
+/// Our own crates never log what is in a payload. Libraries do, below info: the database's client its parameters, the
+/// broker's whole frames. So no setting reaches those.
+fn may_be_printed(line: &Metadata<'_>) -> bool {
+    let target = line.target();
+    let is_ours = OWN_LOG_TARGETS.contains(&target.split("::").next().unwrap_or_default());
+    is_ours || (*line.level() <= Level::INFO && !SILENCED_LOG_TARGETS.contains(&target))
+}
+
+/// Installs the recorder and declares every metric.
+pub(crate) fn start_metrics() -> anyhow::Result<PrometheusHandle> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)
+        .context("set histogram buckets")?
+        .install_recorder()
+        .context("install the metrics recorder")?;
+    describe();
+    metrics_process::Collector::default().describe();
+    Ok(handle)
+}
+
+fn describe() {
+    describe_counter!(WEBHOOKS_RECEIVED, "webhooks that came in, by Terra's type and outcome");
+    describe_counter!(WEBHOOKS_REFUSED, "webhooks not accepted, by reason");
+    describe_histogram!(ACK_DURATION, Unit::Seconds, "from the first byte of the request to the answer");
+    describe_gauge!(LAST_ACCEPTED, Unit::Seconds, "when the last webhook was accepted");
+    describe_counter!(PUBLISH_FAILURES, "webhooks that could not be made durable, by reason");
+    describe_gauge!(QUEUE_DEPTH, "accepted and not settled, leases and retries included, dead letters not");
+    describe_gauge!(QUEUE_OLDEST, Unit::Seconds, "age of the oldest waiting delivery");
+    describe_counter!(PROCESSED, "deliveries settled, by type and outcome");
+    describe_histogram!(END_TO_END, Unit::Seconds, "from receipt to the commit of the effects");
+    describe_gauge!(DEAD_LETTERS, "deliveries nobody will retry by itself");
+    describe_gauge!(CONNECTIONS, "connections by status and provider");
+    describe_counter!(FETCH_REQUESTS, "requests to Terra's REST API, by type and outcome");
+    describe_gauge!(OUTBOX_PENDING, "events that may be published and are not; held ones not counted");
+    describe_gauge!(EVENTS_HELD, "events that wait for an undoubted user");
+    describe_counter!(EVENTS_PUBLISHED, "events given a position and published");
+    describe_counter!(LATE, "genuine deliveries older than the tolerance");
+    for reason in PublishError::REASONS {
+        counter!(PUBLISH_FAILURES, "reason" => reason).absolute(0);
+    }
+    describe_counter!(CONNECT_RETURNS, "browsers that came back from the widget, by outcome");
+    describe_counter!(CONNECT_FORGED, "users claimed by a browser whom Terra did not confirm");
+    counter!(CONNECT_FORGED).absolute(0);
+    counter!(EVENTS_PUBLISHED).absolute(0);
+    counter!(LATE).absolute(0);
+}
+
+/// What becomes of a request at the door; closed set for labels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Door {
+    Accepted,
+    Refused,
+    Unavailable,
+}
+
+/// Handles made once, so that counting a webhook allocates nothing.
+#[derive(Clone)]
+pub(crate) struct DoorMetrics(Arc<DoorHandles>);
+
+struct DoorHandles {
+    received: Vec<[Counter; 3]>,
+    ack: Histogram,
+}
+
+impl DoorMetrics {
+    pub(crate) fn new() -> Self {
+        let counters = |kind: &Kind| {
+            ["accepted", "refused", "unavailable"].map(|outcome| {
+                let counter = counter!(WEBHOOKS_RECEIVED, "type" => kind.label(), "outcome" => outcome);
+                counter.absolute(0);
+                counter
+            })
+        };
+        DoorMetrics(Arc::new(DoorHandles {
+            received: Kind::ALL.iter().map(counters).collect(),
+            ack: histogram!(ACK_DURATION),
+        }))
+    }
+
+    pub(crate) fn count(&self, kind: Kind, door: Door, elapsed: Duration) {
+        if let Some(at) = Kind::ALL.iter().position(|known| *known == kind) {
+            let outcome = match door {
+                Door::Accepted => 0,
+                Door::Refused => 1,
+                Door::Unavailable => 2,
+            };
+            self.0.received[at][outcome].increment(1);
+        }
+        self.0.ack.record(elapsed.as_secs_f64());
+    }
+}
+
+/// Counts a settled delivery.
+pub(crate) fn count_settled(kind: Kind, outcome: LedgerOutcome) {
+    counter!(PROCESSED, "type" => kind.label(), "outcome" => outcome.label()).increment(1);
+}

@@ -1,0 +1,75 @@
+//! What has to be done now and then, by one process: partitions, retention, Terra's list of integrations.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use adapters::store::Holder;
+use domain::plan::Capabilities;
+use jiff::SignedDuration;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use crate::config::Config;
+use crate::wiring::Ports;
+
+const EVERY: Duration = Duration::from_secs(600);
+const LEASE: SignedDuration = SignedDuration::from_secs(600);
+const INTEGRATIONS_EVERY: Duration = Duration::from_secs(3_600);
+const INTEGRATIONS_AGAIN: Duration = Duration::from_secs(60);
+
+pub(crate) async fn run(ports: Ports, config: Arc<Config>, stop: CancellationToken) {
+    let lease = Holder { name: "upkeep", holder: Uuid::now_v7() };
+    loop {
+        let now = ports.clock.now();
+        match ports.store.hold(lease, now, now + LEASE).await {
+            Ok(true) => clean(&ports, &config).await,
+            Ok(false) => {}
+            Err(error) => warn!(%error, "cannot do the upkeep now"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(EVERY) => {}
+        }
+    }
+}
+
+async fn clean(ports: &Ports, config: &Config) {
+    match ports.store.upkeep(ports.clock.now(), config.retention_deliveries).await {
+        Ok(unneeded) => {
+            for payload in &unneeded {
+                if let Err(error) = ports.payloads.delete(payload).await {
+                    warn!(%error, "could not delete a payload past its retention");
+                }
+            }
+            if !unneeded.is_empty() {
+                info!(payloads = unneeded.len(), "deleted payloads past their retention");
+            }
+        }
+        Err(error) => warn!(%error, "the upkeep failed; it is tried again later"),
+    }
+}
+
+/// Learns from Terra which kinds each provider serves, so that nothing is asked for in vain.
+pub(crate) async fn learn_capabilities(ports: Ports, stop: CancellationToken) {
+    loop {
+        let wait = match ports.terra.values().next() {
+            None => return,
+            Some(client) => match client.integrations().await {
+                Ok(integrations) => {
+                    let known = Capabilities::new(integrations.into_iter().map(|one| (one.provider, one.types)));
+                    *ports.capabilities.write().unwrap_or_else(PoisonError::into_inner) = known;
+                    INTEGRATIONS_EVERY
+                }
+                Err(error) => {
+                    warn!(%error, "cannot read Terra's integrations; asking for every kind meanwhile");
+                    INTEGRATIONS_AGAIN
+                }
+            },
+        };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}

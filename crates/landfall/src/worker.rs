@@ -1,0 +1,324 @@
+//! The loop: lease, plan, apply, settle.
+//!
+//! A batch is one transaction. If the store refuses it, it is halved until the one delivery that is at fault stands
+//! alone: that one is retried later and in the end a dead letter, the others are not harmed. If the store is away,
+//! nothing is settled and no attempt is burnt: the worker waits, and the queue keeps what it has not acknowledged.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use adapters::payloads::{Hint, PayloadError};
+use adapters::queue::{Consumer, Job, Lease};
+use adapters::store::{Applied, LedgerOutcome, Prepared, Retry, StoreError};
+use domain::id::derived_uuid;
+use domain::plan::{self, Cause, Context};
+use domain::settle::{self, Failure, Settlement};
+use futures_util::FutureExt;
+use jiff::{SignedDuration, Timestamp};
+use metrics::histogram;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::config::Config;
+use crate::telemetry;
+use crate::wiring::Ports;
+
+/// Deliveries per transaction.
+const BATCH_MAX: usize = 256;
+const RETRIES_PER_ROUND: u32 = 64;
+const RETRY_POLL: Duration = Duration::from_secs(1);
+/// Longer than any transaction may take: a retry is hidden from other workers meanwhile.
+const RETRY_LEASE: SignedDuration = SignedDuration::from_secs(120);
+const PAUSE_FIRST: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+const CONTENTION_MAX: u32 = 20;
+
+/// What planning needs to know, as of now.
+pub(crate) fn context(ports: &Ports, config: &Config) -> Context {
+    let capabilities = ports.capabilities.read().unwrap_or_else(PoisonError::into_inner).clone();
+    Context { backfill_days: config.backfill_days, capabilities }
+}
+
+/// Works the queue until stopped. A lease that is held at the stop is finished first.
+pub(crate) async fn run(ports: Ports, config: std::sync::Arc<Config>, stop: CancellationToken) {
+    let mut pause = PAUSE_FIRST;
+    while !stop.is_cancelled() {
+        match ports.queue.consume().await {
+            Ok(mut consumer) => {
+                pause = PAUSE_FIRST;
+                consume(&mut *consumer, &ports, &config, &stop).await;
+            }
+            Err(error) => {
+                warn!(%error, "cannot consume; trying again");
+                wait(&mut pause, &stop).await;
+            }
+        }
+    }
+}
+
+async fn consume(consumer: &mut dyn Consumer, ports: &Ports, config: &Config, stop: &CancellationToken) {
+    loop {
+        let leased = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            leased = consumer.lease(BATCH_MAX) => leased,
+        };
+        match leased {
+            Ok(lease) => work(lease, ports, config, stop).await,
+            Err(error) => {
+                warn!(%error, "lost the queue; opening it again");
+                return;
+            }
+        }
+    }
+}
+
+async fn work(lease: Lease, ports: &Ports, config: &Config, stop: &CancellationToken) {
+    let jobs: Vec<(Job, u32)> = lease.jobs.iter().map(|job| (job.clone(), 1)).collect();
+    if settle_all(jobs, ports, config, stop).await.is_ok()
+        && let Err(error) = lease.ack().await
+    {
+        info!(%error, "could not acknowledge; the deliveries come again and will be known");
+    }
+}
+
+/// Works deliveries that failed before and are due.
+pub(crate) async fn run_retries(ports: Ports, config: std::sync::Arc<Config>, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        let now = ports.clock.now();
+        match ports.store.lease_retries(now, now + RETRY_LEASE, RETRIES_PER_ROUND).await {
+            Ok(due) if !due.is_empty() => {
+                let jobs = due.into_iter().map(|Retry { job, attempts }| (job, attempts + 1)).collect();
+                if settle_all(jobs, &ports, &config, &stop).await.is_ok() {
+                    continue;
+                }
+            }
+            Ok(_) => {}
+            Err(error) => warn!(%error, "cannot look for retries"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(RETRY_POLL) => {}
+        }
+    }
+}
+
+/// Stopped before everything was settled: what is left stays where it is.
+struct Stopped;
+
+/// Returns once every job has its row in the ledger: done, to be retried, or dead.
+async fn settle_all(
+    jobs: Vec<(Job, u32)>,
+    ports: &Ports,
+    config: &Config,
+    stop: &CancellationToken,
+) -> Result<(), Stopped> {
+    let context = context(ports, config);
+    let mut all = Batch::default();
+    let mut failed = Vec::new();
+    for (job, attempt) in jobs {
+        match prepare(&job, attempt, &context, ports, stop).await? {
+            Ok(ready) => all.push(job, ready),
+            Err(failure) => failed.push((job, attempt, failure)),
+        }
+    }
+    // A stack of batches instead of recursion: halves of a refused batch go back on it.
+    let mut batches = vec![all];
+    while let Some(batch) = batches.pop() {
+        if batch.prepared.is_empty() {
+            continue;
+        }
+        match apply(&batch.prepared, ports, stop).await? {
+            Ok(()) => {}
+            Err(constraint) if batch.prepared.len() == 1 => {
+                let failure = Failure::Rejected { constraint };
+                failed.extend(
+                    batch
+                        .jobs
+                        .into_iter()
+                        .zip(batch.prepared)
+                        .map(|(job, ready)| (job, ready.attempt, failure.clone())),
+                );
+            }
+            Err(_) => batches.extend(batch.halves()),
+        }
+    }
+    for (job, attempt, failure) in failed {
+        record_failure(&job, attempt, &failure, ports, stop).await?;
+    }
+    Ok(())
+}
+
+/// Deliveries of one transaction, each beside its job.
+#[derive(Default)]
+struct Batch {
+    jobs: Vec<Job>,
+    prepared: Vec<Prepared>,
+}
+
+impl Batch {
+    fn push(&mut self, job: Job, prepared: Prepared) {
+        self.jobs.push(job);
+        self.prepared.push(prepared);
+    }
+
+    fn halves(mut self) -> [Batch; 2] {
+        let at = self.jobs.len() / 2;
+        let second = Batch { jobs: self.jobs.split_off(at), prepared: self.prepared.split_off(at) };
+        [self, second]
+    }
+}
+
+/// Bytes → plan, with the documents of its records sealed.
+async fn prepare(
+    job: &Job,
+    attempt: u32,
+    context: &Context,
+    ports: &Ports,
+    stop: &CancellationToken,
+) -> Result<Result<Prepared, Failure>, Stopped> {
+    let mut pause = PAUSE_FIRST;
+    loop {
+        match try_prepare(job, attempt, context, ports).await {
+            Ok(prepared) => return Ok(Ok(prepared)),
+            Err(Unprepared::Failed(failure)) => return Ok(Err(failure)),
+            Err(Unprepared::Away(error)) => {
+                warn!(%error, "the payload store is away; waiting");
+                wait(&mut pause, stop).await;
+                if stop.is_cancelled() {
+                    return Err(Stopped);
+                }
+            }
+        }
+    }
+}
+
+enum Unprepared {
+    Failed(Failure),
+    Away(PayloadError),
+}
+
+impl From<PayloadError> for Unprepared {
+    fn from(error: PayloadError) -> Self {
+        match error {
+            PayloadError::Lost(_) | PayloadError::TooLarge { .. } => Unprepared::Failed(Failure::PayloadLost),
+            PayloadError::Unavailable { .. } | PayloadError::Setting { .. } => Unprepared::Away(error),
+        }
+    }
+}
+
+async fn try_prepare(job: &Job, attempt: u32, context: &Context, ports: &Ports) -> Result<Prepared, Unprepared> {
+    let bytes = ports.payloads.unseal(&job.body).await?;
+    let delivery = job.delivery.clone();
+    let plan = catch_unwind(AssertUnwindSafe(|| plan::plan(delivery, &bytes, context)))
+        .map_err(|_| Unprepared::Failed(Failure::Panicked))?;
+    let mut documents = Vec::with_capacity(plan.records.len());
+    for record in &plan.records {
+        let id = derived_uuid(&[record.key.id().0.as_bytes(), plan.cause.id_bytes().as_slice()]);
+        let hint = Hint { id, ..Hint::of(&job.delivery) };
+        documents.push(ports.payloads.seal(record.document.clone(), hint).await?);
+    }
+    Ok(Prepared { plan, body: job.body.clone(), documents, attempt })
+}
+
+/// Applies a batch; the inner error is the constraint that refused it.
+async fn apply(batch: &[Prepared], ports: &Ports, stop: &CancellationToken) -> Result<Result<(), String>, Stopped> {
+    let mut pause = PAUSE_FIRST;
+    let mut contentions = 0;
+    loop {
+        let now = ports.clock.now();
+        // A panic in the transaction is rolled back; it must not take the worker with it, nor the batch's other deliveries.
+        let applying = AssertUnwindSafe(ports.store.apply(batch, now)).catch_unwind();
+        match applying.await.unwrap_or_else(|_| Err(StoreError::Rejected { constraint: "panicked".into() })) {
+            Ok(applied) => {
+                report(batch, &applied, ports.clock.now());
+                ports.events_waiting.notify_waiters();
+                return Ok(Ok(()));
+            }
+            Err(StoreError::Rejected { constraint }) => return Ok(Err(constraint)),
+            Err(StoreError::Contention) if contentions < CONTENTION_MAX => contentions += 1,
+            Err(error) => {
+                warn!(%error, "the store is away; deliveries wait in the queue");
+                wait(&mut pause, stop).await;
+                if stop.is_cancelled() {
+                    return Err(Stopped);
+                }
+            }
+        }
+    }
+}
+
+async fn record_failure(
+    job: &Job,
+    attempt: u32,
+    failure: &Failure,
+    ports: &Ports,
+    stop: &CancellationToken,
+) -> Result<(), Stopped> {
+    let mut pause = PAUSE_FIRST;
+    loop {
+        let now = ports.clock.now();
+        let settlement = settle::settle(failure, attempt, now, chance());
+        match ports.store.record_failure(job, attempt, &settlement, &failure.reason(), now).await {
+            Ok(()) => {
+                let (id, reason) = (job.delivery.id, failure.reason());
+                let outcome = match settlement {
+                    Settlement::RetryAt(_) => {
+                        warn!(delivery.id = %id, job.attempt = attempt, reason, "a delivery failed; it is tried again");
+                        LedgerOutcome::Retry
+                    }
+                    Settlement::Dead { .. } => {
+                        error!(delivery.id = %id, reason, "a delivery is dead: `landfall deliveries show {id}`");
+                        LedgerOutcome::Dead
+                    }
+                };
+                telemetry::count_settled(job.delivery.kind(), outcome);
+                return Ok(());
+            }
+            Err(error) => {
+                warn!(%error, "cannot record a failed delivery; waiting");
+                wait(&mut pause, stop).await;
+                if stop.is_cancelled() {
+                    return Err(Stopped);
+                }
+            }
+        }
+    }
+}
+
+fn report(batch: &[Prepared], applied: &[Applied], now: Timestamp) {
+    let end_to_end = histogram!(telemetry::END_TO_END);
+    for (prepared, applied) in batch.iter().zip(applied) {
+        let Cause::Delivery(delivery) = &prepared.plan.cause else { continue };
+        let outcome = match applied {
+            Applied::Stored { .. } => LedgerOutcome::Processed,
+            Applied::AlreadyProcessed => LedgerOutcome::Duplicate,
+            Applied::SetAside { .. } => LedgerOutcome::SetAside,
+            Applied::Quarantined { .. } => LedgerOutcome::Quarantined,
+        };
+        telemetry::count_settled(delivery.kind(), outcome);
+        end_to_end.record(now.duration_since(delivery.received_at).as_secs_f64().max(0.0));
+        if let Applied::SetAside { reason } | Applied::Quarantined { reason } = applied {
+            warn!(delivery.id = %delivery.id, %reason, "kept a delivery without effects");
+        }
+    }
+}
+
+/// Waits, twice as long each time, or until stopped.
+pub(crate) async fn wait(pause: &mut Duration, stop: &CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = tokio::time::sleep(*pause) => {}
+    }
+    *pause = (*pause * 2).min(PAUSE_MAX);
+}
+
+/// A number in 0.0..1.0 for jitter; a machine without randomness gets none.
+pub(crate) fn chance() -> f64 {
+    let mut bytes = [0; 4];
+    if getrandom::fill(&mut bytes).is_err() {
+        return 0.0;
+    }
+    f64::from(u32::from_le_bytes(bytes)) / (f64::from(u32::MAX) + 1.0)
+}

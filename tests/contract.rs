@@ -1,0 +1,4 @@
+//! Contract suites: one per port, run against every implementation of it.
+
+mod queue;
+mod store;

@@ -1,0 +1,136 @@
+//! One suite for every implementation of the store.
+
+#[cfg(feature = "services")]
+mod database;
+#[cfg(feature = "services")]
+mod postgres;
+
+mod any_order;
+mod duplicates;
+mod events;
+mod fetch;
+mod identity;
+mod ledger;
+mod records;
+mod resolver;
+mod sessions;
+mod support;
+
+/// Runs each case on a store of its own, on every engine named.
+macro_rules! contract {
+    (store as $policy:ident on [$($engine:ident),+]: $cases:tt) => {
+        $(contract!(@engine $engine $policy $cases);)+
+    };
+    (@engine embedded $policy:ident $cases:tt) => {
+        mod embedded {
+            contract!(@cases embedded $policy $cases);
+        }
+    };
+    (@engine postgres $policy:ident $cases:tt) => {
+        #[cfg(feature = "services")]
+        mod on_postgres {
+            contract!(@cases postgres $policy $cases);
+        }
+    };
+    (@cases $engine:ident $policy:ident [$($file:ident::$case:ident),+ $(,)?]) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                let sandbox = crate::contract::store::support::Sandbox::$engine(adapters::store::ReferencePolicy::$policy).await;
+                crate::contract::store::$file::$case(&*sandbox.store).await;
+                sandbox.end().await;
+            }
+        )+
+    };
+}
+
+mod reference_is_the_user {
+    contract!(store as IsTheUser on [embedded, postgres]: [
+        duplicates::a_duplicate_delivery_writes_nothing,
+        duplicates::a_duplicate_is_known_after_midnight,
+        duplicates::a_duplicate_is_known_after_its_day_of_the_ledger_was_dropped,
+        duplicates::the_same_trace_id_with_another_body_keeps_both,
+        duplicates::two_bodies_under_one_trace_id_in_one_batch_are_both_kept,
+        duplicates::a_late_delivery_is_known_by_its_signed_bytes,
+        duplicates::duplicates_within_one_batch_count_once,
+        duplicates::a_trace_id_counts_within_its_environment,
+        duplicates::copies_that_race_take_effect_once,
+        duplicates::a_delivery_that_the_queue_gives_out_again_stays_processed,
+        duplicates::what_cannot_be_read_is_set_aside_and_what_is_too_old_quarantined,
+        records::the_greater_order_wins_whatever_arrives_last,
+        records::the_ordering_header_outranks_the_signed_time,
+        records::a_tombstone_hides_a_record_until_a_newer_delivery_revives_it,
+        records::a_tombstone_before_its_record_buries_it_in_silence,
+        records::a_tombstone_of_the_newer_alias_hides_the_older_version,
+        records::identical_content_emits_no_event,
+        records::two_versions_that_race_end_at_the_greater_order,
+        records::columns_and_document_come_back_as_they_went_in,
+        records::other_kinds_are_kept_as_documents,
+        records::activities_page_newest_first_through_equal_and_missing_starts,
+        records::a_span_includes_its_start_and_not_its_end,
+        records::a_newer_version_outside_the_span_leaves_no_older_one_inside,
+        records::a_cursor_of_somebody_else_is_refused,
+        records::strange_content_is_kept_whole,
+        identity::an_assigned_connection_lets_its_held_events_go,
+        identity::a_held_event_gives_way_to_a_later_one_about_the_same_record,
+        identity::a_reference_that_comes_late_lets_held_events_go,
+        identity::a_connection_that_joined_another_answers_where_it_went,
+        identity::split_parts_what_was_joined_for_good,
+        identity::what_is_unknown_or_indivisible_is_said_so,
+        identity::a_dispute_holds_events_until_a_person_decides,
+        identity::connections_are_filtered_and_paged,
+        identity::history_is_kept_in_the_order_of_processing,
+        any_order::all_orders_end_alike_with_the_ordering_header,
+        any_order::all_orders_end_alike_without_the_ordering_header,
+        any_order::all_orders_end_alike_with_the_ordering_header_on_half,
+        any_order::all_orders_end_alike_as_one_batch,
+        any_order::all_orders_end_alike_as_one_batch_with_the_header_on_half,
+        any_order::two_people_stay_apart_in_all_orders_with_the_header,
+        any_order::two_people_stay_apart_in_all_orders_without_the_header,
+        any_order::two_people_stay_apart_in_all_orders_with_the_header_on_half,
+        any_order::two_people_stay_apart_in_all_orders_as_one_batch,
+        any_order::each_delivery_alone_ends_like_all_together,
+        events::positions_have_no_gaps_under_concurrency,
+        events::only_the_holder_numbers_events,
+        events::a_lease_passes_on_when_it_ends_or_is_let_go,
+        events::of_many_that_want_a_lease_one_gets_it,
+        events::what_is_published_is_not_offered_again,
+        fetch::a_fetcher_taken_for_dead_is_fenced_off,
+        fetch::the_pace_bounds_what_is_leased,
+        fetch::fetchers_side_by_side_lease_different_jobs,
+        fetch::each_answer_leaves_its_mark,
+        fetch::refused_credentials_pause_their_environment_alone,
+        fetch::an_alias_may_be_put_off_alone,
+        fetch::an_open_job_is_not_enqueued_twice,
+        fetch::a_new_user_is_backfilled_once,
+        fetch::a_user_that_terra_has_long_known_is_not_backfilled,
+        fetch::jobs_of_somebody_who_left_fail_instead_of_being_fetched,
+        fetch::data_that_we_asked_for_is_told_as_backfill,
+        sessions::a_session_is_found_by_its_state_and_returns_once,
+        sessions::a_webhook_decides_the_session_it_names,
+        sessions::without_a_name_the_youngest_session_of_the_reference_is_meant,
+        sessions::an_expired_session_is_not_guessed,
+        sessions::redirect_first_and_webhook_later_are_one_connect,
+        sessions::webhook_first_and_redirect_later_are_one_connect,
+        sessions::a_decided_session_stays_as_it_was_decided,
+        sessions::a_failed_attempt_fails_its_session,
+        sessions::sessions_go_a_day_after_their_end,
+        ledger::a_failed_delivery_comes_again_at_its_time,
+        ledger::workers_side_by_side_lease_different_retries,
+        ledger::a_dead_delivery_is_told_once_and_may_be_revived,
+        ledger::a_failure_told_late_does_not_undo_what_was_processed,
+        ledger::deliveries_are_listed_newest_first_and_filtered,
+        ledger::upkeep_names_the_payloads_that_nothing_needs_any_more,
+        ledger::migrating_again_applies_nothing_and_the_schema_fits,
+        ledger::an_empty_batch_is_nothing_to_do,
+    ]);
+}
+
+mod reference_is_resolved {
+    contract!(store as Resolved on [embedded, postgres]: [
+        resolver::a_reference_waits_for_its_resolver,
+        resolver::an_unknown_reference_is_asked_again_later,
+        resolver::two_references_of_one_user_join,
+        resolver::two_references_of_two_users_are_in_dispute,
+    ]);
+}

@@ -1,0 +1,155 @@
+//! The ledger: what was received, what failed and comes again, what is dead; and the schema below it all.
+
+use std::time::Duration;
+
+use adapters::payloads::Sealed;
+use adapters::queue::Job;
+use adapters::store::{Applied, DeliveryFilter, LedgerOutcome, Page, SCHEMA_VERSION, Schema, Store};
+use bytes::Bytes;
+use domain::settle::Settlement;
+use futures_util::future::join_all;
+
+use super::support::{DAY, Sent, activity, apply_one, at, auth, everything, log, seal, sent, stored, told, user};
+
+fn job(sent: &Sent) -> Job {
+    Job { delivery: sent.delivery(), body: seal(sent.body.to_string().as_bytes()) }
+}
+
+async fn fail(store: &dyn Store, sent: &Sent, attempt: u32, again: i64, now: i64) {
+    let settlement = Settlement::RetryAt(at(again));
+    store.record_failure(&job(sent), attempt, &settlement, "rejected:some_rule", at(now)).await.unwrap();
+}
+
+pub(crate) async fn a_failed_delivery_comes_again_at_its_time(store: &dyn Store) {
+    let one = sent(activity(user("u", Some("ada")), "run", 1.0), 10);
+    fail(store, &one, 1, 100, 11).await;
+    let waiting = store.delivery(one.id).await.unwrap().unwrap();
+    assert_eq!((waiting.outcome, waiting.attempts, waiting.retry_at), (LedgerOutcome::Retry, 1, Some(at(100))));
+    assert_eq!(store.stats(at(12)).await.unwrap().retries, [("live".to_owned(), 1)]);
+    assert!(store.lease_retries(at(99), at(200), 10).await.unwrap().is_empty());
+    let due = store.lease_retries(at(100), at(200), 10).await.unwrap();
+    assert_eq!(due.len(), 1);
+    assert_eq!((&due[0].job, due[0].attempts), (&job(&one), 1), "the job as it was");
+    assert!(store.lease_retries(at(199), at(300), 10).await.unwrap().is_empty(), "hidden while leased");
+    assert_eq!(store.lease_retries(at(200), at(300), 10).await.unwrap().len(), 1, "a worker that died loses its lease");
+
+    let mut prepared = one.prepare();
+    prepared.attempt = 2;
+    assert_eq!(store.apply(&[prepared], at(201)).await.unwrap(), [stored(1)]);
+    let done = store.delivery(one.id).await.unwrap().unwrap();
+    assert_eq!((done.outcome, done.attempts, done.retry_at, done.rows), (LedgerOutcome::Processed, 2, None, 1));
+    assert!(store.lease_retries(at(1_000), at(2_000), 10).await.unwrap().is_empty());
+}
+
+pub(crate) async fn workers_side_by_side_lease_different_retries(store: &dyn Store) {
+    let failed: Vec<Sent> =
+        (0..12).map(|index| sent(activity(user("u", None), &format!("run-{index}"), 1.0), index)).collect();
+    for one in &failed {
+        fail(store, one, 1, 50, 20).await;
+    }
+    let leases = join_all((0..4).map(|_| store.lease_retries(at(60), at(90), 3))).await;
+    let mut ids: Vec<_> = leases.into_iter().flat_map(Result::unwrap).map(|retry| retry.job.delivery.id).collect();
+    let leased = ids.len();
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), leased);
+}
+
+pub(crate) async fn a_dead_delivery_is_told_once_and_may_be_revived(store: &dyn Store) {
+    let one = sent(activity(user("u", Some("ada")), "run", 1.0), 10);
+    let dead = Settlement::Dead { reason: "rejected:some_rule".into() };
+    store.record_failure(&job(&one), 12, &dead, "rejected:some_rule", at(20)).await.unwrap();
+    store.record_failure(&job(&one), 12, &dead, "rejected:some_rule", at(20)).await.unwrap();
+    assert_eq!(told(store).await, [("delivery.dead".to_owned(), None)]);
+    assert!(log(store).await[0].data.to_string().contains("some_rule"));
+    assert_eq!(store.stats(at(21)).await.unwrap().dead_letters, 1);
+    assert!(store.lease_retries(at(10_000), at(20_000), 10).await.unwrap().is_empty());
+    assert_eq!(store.delivery_body(one.id).await.unwrap(), Some(job(&one).body));
+    assert_eq!(apply_one(store, &one).await, stored(1), "it had no effect, so its key is free");
+    assert_eq!(store.stats(at(22)).await.unwrap().dead_letters, 0);
+}
+
+pub(crate) async fn a_failure_told_late_does_not_undo_what_was_processed(store: &dyn Store) {
+    let one = sent(activity(user("u", Some("ada")), "run", 1.0), 10);
+    apply_one(store, &one).await;
+    fail(store, &one, 1, 100, 11).await;
+    assert_eq!(store.delivery(one.id).await.unwrap().unwrap().outcome, LedgerOutcome::Processed);
+    assert!(store.lease_retries(at(100), at(200), 10).await.unwrap().is_empty());
+}
+
+pub(crate) async fn deliveries_are_listed_newest_first_and_filtered(store: &dyn Store) {
+    let auth = sent(auth(user("u", Some("ada"))), 10);
+    let run = sent(activity(user("u", Some("ada")), "run", 1.0), 20);
+    let ride = sent(activity(user("v", Some("bob")), "ride", 1.0), 30);
+    for one in [&auth, &run, &ride] {
+        apply_one(store, one).await;
+    }
+    let list = async |filter: DeliveryFilter| {
+        let mut page = Page { after: None, limit: 1 };
+        let mut ids = Vec::new();
+        loop {
+            let listing = store.deliveries(&filter, &page).await.unwrap();
+            ids.extend(listing.items.iter().map(|view| view.id));
+            match listing.next {
+                Some(next) => page.after = Some(next),
+                None => return ids,
+            }
+        }
+    };
+    assert_eq!(list(DeliveryFilter::default()).await, [ride.id, run.id, auth.id]);
+    assert_eq!(
+        list(DeliveryFilter { type_name: Some("activity".into()), ..Default::default() }).await,
+        [ride.id, run.id]
+    );
+    assert_eq!(list(DeliveryFilter { terra_user_id: Some("u".into()), ..Default::default() }).await, [run.id, auth.id]);
+    assert_eq!(list(DeliveryFilter { trace_id: ride.trace_id.clone(), ..Default::default() }).await, [ride.id]);
+    assert_eq!(list(DeliveryFilter { outcome: Some(LedgerOutcome::Dead), ..Default::default() }).await, []);
+    assert_eq!(
+        list(DeliveryFilter { environment: Some(run.environment.clone()), ..Default::default() }).await.len(),
+        3
+    );
+    let view = store.delivery(run.id).await.unwrap().unwrap();
+    assert_eq!(
+        (view.type_name.as_deref(), view.rows, view.late, view.received_at),
+        (Some("activity"), 1, false, at(20))
+    );
+    assert_eq!(view.body_digest, hex::encode(run.delivery().body_digest));
+    assert_eq!(store.delivery_body(run.id).await.unwrap(), Some(job(&run).body));
+}
+
+pub(crate) async fn upkeep_names_the_payloads_that_nothing_needs_any_more(store: &dyn Store) {
+    let small = sent(activity(user("u", Some("ada")), "run", 1.0), 10);
+    let large = sent(activity(user("u", Some("ada")), "ride", 1.0), 20);
+    let pointer = Sealed(Bytes::from_static(b"\x02{\"key\":\"k\"}"));
+    assert!(pointer.is_stored());
+    store.upkeep(at(0), Duration::from_secs(14 * 86_400)).await.unwrap();
+    apply_one(store, &small).await;
+    let mut prepared = large.prepare();
+    prepared.body = pointer.clone();
+    store.apply(&[prepared], at(20)).await.unwrap();
+    // Written long after the partitions that exist: goes wherever the engine puts such rows.
+    let mut far = large.again();
+    far.received = 10 * DAY;
+    apply_one(store, &far).await;
+
+    let keep = Duration::from_secs(14 * 86_400);
+    assert_eq!(store.upkeep(at(13 * DAY), keep).await.unwrap(), []);
+    assert_eq!(store.upkeep(at(16 * DAY), keep).await.unwrap(), [pointer]);
+    assert!(store.delivery(small.id).await.unwrap().is_none());
+    assert!(store.delivery(far.id).await.unwrap().is_some());
+    assert_eq!(store.upkeep(at(40 * DAY), keep).await.unwrap(), []);
+    assert!(store.delivery(far.id).await.unwrap().is_none());
+}
+
+pub(crate) async fn migrating_again_applies_nothing_and_the_schema_fits(store: &dyn Store) {
+    assert_eq!(store.migrate().await.unwrap(), [] as [u32; 0]);
+    assert_eq!(store.schema().await.unwrap(), Schema::Fits { version: SCHEMA_VERSION });
+    store.ping().await.unwrap();
+}
+
+pub(crate) async fn an_empty_batch_is_nothing_to_do(store: &dyn Store) {
+    assert_eq!(store.apply(&[], at(0)).await.unwrap(), [] as [Applied; 0]);
+    store.enqueue_fetches(&[], at(0)).await.unwrap();
+    assert_eq!(store.events_after(0, 10).await.unwrap(), []);
+    assert!(store.connections(&Default::default(), &everything()).await.unwrap().items.is_empty());
+}

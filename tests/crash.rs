@@ -1,0 +1,128 @@
+//! Kill -9 at random moments under load: every delivery that was answered 200 has its effect exactly once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::task::JoinSet;
+
+use crate::harness::process::Process;
+use crate::harness::{Engine, SECRET, TestApp, eventually, now_seconds, terra_says};
+
+crate::on_every_engine!(a_crash_loses_and_doubles_nothing);
+
+const ROUNDS: u32 = 50;
+const SENDERS: usize = 6;
+const USERS: u64 = 7;
+
+/// A small generator with its seed in the output: a failure can be run again.
+struct Dice(u64);
+
+impl Dice {
+    fn up_to(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % limit
+    }
+}
+
+/// What was answered 200: summary id → user.
+type Accepted = Arc<Mutex<BTreeMap<String, String>>>;
+
+async fn a_crash_loses_and_doubles_nothing(engine: Engine) {
+    let seed = u64::from(std::process::id()) ^ now_seconds().unsigned_abs();
+    println!("seed {seed}");
+    let mut dice = Dice(seed);
+    let mut app = TestApp::start(engine).await;
+    // From now on the same ports, so that senders and checks find it again.
+    app.settings.insert("LANDFALL_PUBLIC_ADDR".into(), app.public.to_string());
+    app.settings.insert("LANDFALL_INTERNAL_ADDR".into(), app.internal.to_string());
+    let accepted = Accepted::default();
+    let next = Arc::new(AtomicU64::new(0));
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut senders = JoinSet::new();
+    for _ in 0..SENDERS {
+        senders.spawn(send(app.http.clone(), app.webhook_url(), accepted.clone(), next.clone(), stop.clone()));
+    }
+    for _ in 0..ROUNDS {
+        tokio::time::sleep(Duration::from_millis(20 + dice.up_to(400))).await;
+        app.processes[0].kill();
+        app.processes[0] = Process::serve("receive,work,api", &app.settings, false).await;
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    stop.store(true, Ordering::SeqCst);
+    while senders.join_next().await.is_some() {}
+    app.quiet().await;
+    let accepted = accepted.lock().unwrap().clone();
+    eventually("everything accepted is in the ledger, and told", || async {
+        let settled = app.all("/v1/deliveries?outcome=processed").await.len();
+        settled >= accepted.len() && app.events().await.len() >= accepted.len()
+    })
+    .await;
+    check(&app, &accepted).await;
+    app.end().await;
+}
+
+/// Sends activities of its own as fast as they are answered; what got no 200 is sent again, as Terra would.
+async fn send(http: reqwest::Client, url: String, accepted: Accepted, next: Arc<AtomicU64>, stop: Arc<AtomicBool>) {
+    while !stop.load(Ordering::SeqCst) {
+        let number = next.fetch_add(1, Ordering::SeqCst);
+        let user = format!("user-{}", number % USERS);
+        let summary_id = format!("s{number}");
+        let body =
+            terra_says::activity(terra_says::user(&format!("terra-{user}"), Some(&user)), &summary_id, number as f64)
+                .to_string();
+        // A few tries: a delivery that was stored but not answered comes again under the same trace id.
+        for _ in 0..3 {
+            let signature = simulator::sign(SECRET, now_seconds(), body.as_bytes());
+            let request = http
+                .post(&url)
+                .header("x-terra-signature", signature)
+                .header("x-terra-trace-id", &summary_id)
+                .body(body.clone());
+            match request.timeout(Duration::from_secs(5)).send().await {
+                Ok(answer) if answer.status().is_success() => {
+                    accepted.lock().unwrap().insert(summary_id.clone(), user.clone());
+                    break;
+                }
+                _ => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        }
+    }
+}
+
+async fn check(app: &TestApp, accepted: &BTreeMap<String, String>) {
+    assert!(accepted.len() > 200, "only {} were accepted: no load", accepted.len());
+    let mut kept: BTreeMap<String, u32> = BTreeMap::new();
+    for user in accepted.values().collect::<BTreeSet<_>>() {
+        for activity in app.all(&format!("/v1/users/{user}/activities")).await {
+            *kept.entry(activity["summary_id"].as_str().unwrap().to_owned()).or_default() += 1;
+        }
+    }
+    let lost: Vec<&String> = accepted.keys().filter(|summary_id| !kept.contains_key(*summary_id)).collect();
+    assert!(lost.is_empty(), "answered 200 and lost: {lost:?}");
+    assert!(kept.values().all(|count| *count == 1), "a record twice");
+
+    let mut processed: BTreeMap<String, u32> = BTreeMap::new();
+    for delivery in app.all("/v1/deliveries?outcome=processed").await {
+        *processed.entry(delivery["trace_id"].as_str().unwrap().to_owned()).or_default() += 1;
+    }
+    assert!(
+        accepted.keys().all(|summary_id| processed.get(summary_id) == Some(&1)),
+        "a delivery took effect not exactly once"
+    );
+
+    let events = app.events().await;
+    let mut told: BTreeMap<&str, u32> = BTreeMap::new();
+    for event in events.iter().filter(|event| event["type"] == "landfall.activity.upserted.v1") {
+        *told.entry(event["data"]["key"].as_str().unwrap()).or_default() += 1;
+    }
+    assert!(
+        accepted.keys().all(|summary_id| told.get(summary_id.as_str()) == Some(&1)),
+        "an event not exactly once in the log"
+    );
+    let positions: Vec<i64> = events.iter().map(|event: &Value| event["position"].as_i64().unwrap()).collect();
+    assert!(positions.iter().copied().eq(1..=positions.len() as i64), "the log has gaps");
+    println!("{} accepted over {ROUNDS} crashes, {} records, {} events", accepted.len(), kept.len(), events.len());
+}

@@ -1,0 +1,61 @@
+//! A PostgreSQL database and a queue prefix of a test's own.
+
+use std::collections::BTreeMap;
+
+use tokio_postgres::NoTls;
+
+pub struct Database {
+    pub name: String,
+    pub url: String,
+    pub amqp_url: String,
+    pub prefix: String,
+}
+
+impl Database {
+    /// Creates the database and points the settings at it and at a fresh prefix.
+    pub async fn create(settings: &mut BTreeMap<String, String>) -> Self {
+        let admin = service("LANDFALL_TEST_POSTGRES_URL");
+        let amqp_url = service("LANDFALL_TEST_AMQP_URL");
+        let name = format!("t{}", uuid::Uuid::now_v7().simple());
+        execute(&admin, &format!("CREATE DATABASE {name}")).await;
+        let url = admin.rsplit_once('/').map(|(server, _)| format!("{server}/{name}")).unwrap();
+        let prefix = name[..20].to_owned();
+        settings.insert("LANDFALL_STORE_URL".into(), url.clone());
+        settings.insert("LANDFALL_QUEUE_URL".into(), amqp_url.clone());
+        settings.insert("LANDFALL_QUEUE_PREFIX".into(), prefix.clone());
+        Database { name, url, amqp_url, prefix }
+    }
+
+    pub async fn execute(&self, sql: &str) {
+        execute(&self.url, sql).await;
+    }
+
+    /// Removes what this test made on the shared servers.
+    pub async fn drop_all(self) {
+        execute(&service("LANDFALL_TEST_POSTGRES_URL"), &format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name))
+            .await;
+        let connection =
+            lapin::Connection::connect(&self.amqp_url, lapin::ConnectionProperties::default()).await.unwrap();
+        for queue in ["deliveries.auth", "deliveries.urgent", "deliveries.live", "deliveries.bulk", "dead"] {
+            let channel = connection.create_channel().await.unwrap();
+            // A test may have deleted it.
+            let _ = channel
+                .queue_delete(format!("{}.{queue}", self.prefix).into(), lapin::options::QueueDeleteOptions::default())
+                .await;
+        }
+    }
+}
+
+/// An address that `cargo xtask test` gives to tests.
+pub fn service(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run `cargo xtask test`, or `cargo xtask services` in another terminal and export what it prints"))
+}
+
+async fn execute(url: &str, sql: &str) {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+    // The connection does the talking; the client only asks. Both end here.
+    tokio::select! {
+        _ = connection => panic!("the database closed the connection"),
+        done = client.batch_execute(sql) => done.unwrap(),
+    }
+}

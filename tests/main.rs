@@ -1,0 +1,22 @@
+//! Whole-program and contract tests. The program is driven through its public face only: commands, HTTP, queues.
+//!
+//! Tests on RabbitMQ and PostgreSQL are compiled with the feature `services` alone; `cargo xtask test` starts private
+//! instances of both and turns it on.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
+#![expect(unreachable_pub, reason = "what the harness offers is public to the modules beside it")]
+
+mod harness;
+
+mod command_line;
+mod connect;
+mod contract;
+mod crash;
+mod dev;
+mod faults;
+mod fetch;
+mod people;
+mod privacy;
+mod receive;
+mod services;
+mod tidy;
