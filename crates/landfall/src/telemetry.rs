@@ -47,6 +47,9 @@ pub(crate) const CONNECT_FORGED: &str = "landfall_connect_forged_total";
 /// Exporter samples pile up until somebody drains them.
 pub(crate) const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
+/// Logs an error for every malformed request line, which anybody can send to the public listener.
+const MALFORMED_REQUESTS: &str = "actix_http::h1::dispatcher";
+
 /// Starts logging: text on a terminal, JSON otherwise, unless the settings say which.
 pub(crate) fn start_logging(config: &Config) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&config.log).context("read the setting `log`")?;
@@ -65,6 +68,9 @@ pub(crate) fn start_logging(config: &Config) -> anyhow::Result<()> {
 /// broker's whole frames. So no setting reaches those.
 fn may_be_printed(line: &Metadata<'_>) -> bool {
     let target = line.target();
+    if target == MALFORMED_REQUESTS {
+        return false;
+    }
     let is_ours = OWN_LOG_TARGETS.contains(&target.split("::").next().unwrap_or_default());
     is_ours || (*line.level() <= Level::INFO && !SILENCED_LOG_TARGETS.contains(&target))
 }

@@ -178,7 +178,7 @@ fn banner(urls: &Urls, data_dir: &std::path::Path, ephemeral: bool, secret: &str
         anstream::println!("  {name:<10} {value}");
     }
     anstream::println!("\n  {bold}Try{bold:#}        open {} and click \"Connect device\"", urls.demo);
-    anstream::println!("             curl -s http://{}/v1/users/ann/activities", urls.internal);
+    anstream::println!("             curl -s http://{}/v1/users/demo-alex/activities", urls.internal);
     anstream::println!("             curl -sN http://{}/v1/events/stream?after=0", urls.internal);
     anstream::println!("  {dim}Ctrl-C ends it.{dim:#}\n");
 }
