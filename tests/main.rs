@@ -3,7 +3,10 @@
 //! Tests on RabbitMQ and PostgreSQL are compiled with the feature `services` alone; `cargo xtask test` starts private
 //! instances of both and turns it on.
 
-#![cfg_attr(not(feature = "services"), expect(dead_code, unused_imports, reason = "parts serve the tests on real engines alone"))]
+#![cfg_attr(
+    not(feature = "services"),
+    expect(dead_code, unused_imports, reason = "parts serve the tests on real engines alone")
+)]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 #![expect(unreachable_pub, reason = "what the harness offers is public to the modules beside it")]
 

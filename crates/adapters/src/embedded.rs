@@ -31,8 +31,9 @@ const CHECKPOINT_PAGES: i64 = 10_000;
 /// The log is cut back to this after a checkpoint, should a long reader have let it grow.
 const LOG_BYTES_MAX: i64 = 128 * 1_024 * 1_024;
 
-/// Page cache of the writer; negative means KiB to SQLite.
-const WRITER_CACHE: i64 = -64 * 1_024;
+/// Page cache of the writer; negative means KiB to SQLite. Inserts at the end of tables need few pages, and a receiver
+/// should stay small.
+const WRITER_CACHE: i64 = -24 * 1_024;
 
 /// More than there are statements, so that each is prepared once.
 const STATEMENTS_MAX: usize = 160;

@@ -72,7 +72,9 @@ impl App {
 
 /// Takes the address, so that the port is known before anything that prints or uses it is built.
 pub(crate) fn bind(addr: SocketAddr) -> anyhow::Result<TcpListener> {
-    let listener = TcpListener::bind(addr).with_context(|| format!("listen on {addr}"))?;
+    let listener = TcpListener::bind(addr).with_context(|| {
+        format!("listen on {addr}; if it is taken, set another address (`landfall config template` lists them)")
+    })?;
     listener.set_nonblocking(true).context("set the listener up")?;
     Ok(listener)
 }
