@@ -65,7 +65,7 @@ mod reference_is_the_user {
         records::identical_content_emits_no_event,
         records::two_versions_that_race_end_at_the_greater_order,
         records::columns_and_document_come_back_as_they_went_in,
-        records::other_kinds_are_kept_as_documents,
+        records::days_are_kept_by_the_day_on_the_persons_calendar,
         records::activities_page_newest_first_through_equal_and_missing_starts,
         records::a_span_includes_its_start_and_not_its_end,
         records::a_newer_version_outside_the_span_leaves_no_older_one_inside,

@@ -17,7 +17,8 @@ use async_trait::async_trait;
 use domain::fetch::{FetchJob, Pace, Reaction};
 use domain::id::{AliasKey, ConnectionId, Environment, RecordId, ReferenceId, SessionId, UserId};
 use domain::outgoing::Published;
-use domain::plan::Plan;
+use domain::plan::{Plan, Sighting};
+use domain::record::Scores;
 use domain::session::ConnectSession;
 use domain::settle::Settlement;
 use jiff::Timestamp;
@@ -29,13 +30,12 @@ use crate::queue::Job;
 pub mod apply;
 pub mod embedded;
 pub mod postgres;
+mod record_table;
 pub mod tx;
 pub mod view;
 
-pub use tx::LedgerOutcome;
-pub use view::{
-    ActivityView, AuthEventView, ConnectionView, DeliveryView, FetchView, Listing, Page, RecordView, Stats,
-};
+pub use tx::{LedgerOutcome, Reprojection, StoredDocument};
+pub use view::{AuthEventView, ConnectionView, DeliveryView, DriftView, FetchView, Listing, Page, RecordView, Stats};
 
 /// A plan with its bytes sealed: the delivery's own, and one document per record, in the plan's order.
 #[derive(Debug, Clone)]
@@ -152,10 +152,10 @@ pub enum Schema {
 }
 
 /// The schema level of this binary: it needs exactly what migrations up to here create.
-pub const SCHEMA_VERSION: u32 = 2;
+pub const SCHEMA_VERSION: u32 = 3;
 
-/// The oldest schema this binary still works with: the one before, so that processes can be replaced one by one.
-pub const SCHEMA_OLDEST: u32 = 1;
+/// The oldest schema this binary still works with: usually the one before, so that processes can be replaced one by one.
+pub const SCHEMA_OLDEST: u32 = 3;
 
 /// Judges a schema: `version` is the last migration applied, `readable_from` the oldest binary level that it suits,
 /// as its own migrations say.
@@ -201,6 +201,23 @@ pub struct FetchFilter {
     pub user: Option<UserId>,
     /// `queued`, `requested`, `done`, `nothing`, `failed`.
     pub state: Option<String>,
+}
+
+/// Deliveries that had something Terra's schema does not have, counted since the last time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DriftCount {
+    pub environment: Environment,
+    pub sighting: Sighting,
+    pub seen: u64,
+    pub first_seen: Timestamp,
+    pub last_seen: Timestamp,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct DriftFilter {
+    /// Terra's name of the event.
+    pub kind: Option<String>,
+    pub provider: Option<String>,
 }
 
 /// The instants a listing of records covers: `from` inclusive, `to` exclusive.
@@ -326,9 +343,7 @@ pub trait Store: Send + Sync {
 
     async fn connections(&self, filter: &ConnectionFilter, page: &Page) -> Result<Listing<ConnectionView>, StoreError>;
     async fn connection(&self, id: ConnectionId) -> Result<Found, StoreError>;
-    /// Per connection and key the greatest order, tombstones left out, newest start first.
-    async fn activities(&self, user: &UserId, span: Span, page: &Page) -> Result<Listing<ActivityView>, StoreError>;
-    /// Records of a kind that is kept as documents.
+    /// Records of a kind: per connection and key the greatest order, tombstones left out, newest start first.
     async fn records(
         &self,
         user: &UserId,
@@ -337,7 +352,21 @@ pub trait Store: Send + Sync {
         page: &Page,
     ) -> Result<Listing<RecordView>, StoreError>;
     async fn record(&self, id: RecordId) -> Result<Option<RecordView>, StoreError>;
-    async fn record_document(&self, id: RecordId) -> Result<Option<Sealed>, StoreError>;
+    /// Terra's object as last sent, and the scores as merged, which belong into it.
+    async fn record_document(&self, id: RecordId) -> Result<Option<(Sealed, Scores)>, StoreError>;
+    /// Documents of a kind in the order of their ids, at most `limit` after `after`.
+    async fn documents(
+        &self,
+        kind: DataKind,
+        after: Option<RecordId>,
+        limit: u32,
+    ) -> Result<Vec<StoredDocument>, StoreError>;
+    /// Refills columns; answers how many rows were still those that were read.
+    async fn reproject(&self, kind: DataKind, rows: &[Reprojection]) -> Result<u64, StoreError>;
+    /// Adds to the counts of what payloads held that Terra's schema does not have.
+    async fn count_drift(&self, counts: &[DriftCount]) -> Result<(), StoreError>;
+    /// Newest first sighting first, at most 1,000.
+    async fn drift(&self, filter: &DriftFilter) -> Result<Vec<DriftView>, StoreError>;
     async fn auth_events(&self, filter: &AuthEventFilter, page: &Page) -> Result<Listing<AuthEventView>, StoreError>;
     async fn deliveries(&self, filter: &DeliveryFilter, page: &Page) -> Result<Listing<DeliveryView>, StoreError>;
     async fn delivery(&self, id: domain::id::DeliveryId) -> Result<Option<DeliveryView>, StoreError>;

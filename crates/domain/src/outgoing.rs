@@ -8,7 +8,7 @@ use crate::delivery::Origin;
 use crate::id::{AliasKey, ConnectionId, Environment, EventId, RecordId, UserId, derived_uuid};
 use crate::identity::Connection;
 use crate::identity::changes::Change;
-use crate::record::{Columns, Merge, Record};
+use crate::record::{Change as RecordChange, Record};
 
 /// One event before it has a position in the log.
 #[derive(Debug, Clone, PartialEq)]
@@ -136,18 +136,17 @@ pub fn of_change(change: &Change, after: &[Connection], happening: &Happening<'_
 /// The event of a record's merge; `None` where nothing changed for those who read.
 pub fn of_record(
     record: &Record,
-    merge: &Merge,
+    change: &RecordChange,
     owner: Option<&Connection>,
     happening: &Happening<'_>,
 ) -> Option<Outgoing> {
-    let (verb, fields) = match merge {
-        Merge::Inserted => ("upserted", None),
-        Merge::Changed { fields } => ("upserted", Some(fields)),
-        Merge::Deleted => ("deleted", None),
-        Merge::Older | Merge::Same | Merge::Buried => return None,
+    let (verb, fields) = match change {
+        RecordChange::Inserted => ("upserted", None),
+        RecordChange::Changed { fields } => ("upserted", Some(fields)),
+        RecordChange::Deleted => ("deleted", None),
+        RecordChange::None => return None,
     };
     let id = record.key.id();
-    let (start_time, end_time) = times(&record.columns);
     let kind = record.key.kind.label();
     Some(Outgoing {
         id: EventId(derived_uuid(&[b"event", happening.cause, kind.as_bytes(), verb.as_bytes(), id.0.as_bytes()])),
@@ -165,19 +164,12 @@ pub fn of_record(
             "key": record.key.natural,
             "connection": owner.map(|connection| connection.id),
             "terra_user_id": record.key.alias.terra_user_id,
-            "start_time": start_time,
-            "end_time": end_time,
+            "start_time": record.reading.start_time,
+            "end_time": record.reading.end_time,
             "changed": fields,
             "origin": happening.origin,
         }),
     })
-}
-
-fn times(columns: &Columns) -> (Option<&str>, Option<&str>) {
-    match columns {
-        Columns::Activity(activity) => (activity.start_time.as_deref(), activity.end_time.as_deref()),
-        Columns::Document { start_time, end_time } => (start_time.as_deref(), end_time.as_deref()),
-    }
 }
 
 fn merge_into(data: &mut Value, details: Value) {

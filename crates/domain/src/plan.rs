@@ -7,10 +7,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use terra::event::{DataKind, Event, User};
-use terra::record as terra_record;
 
 use crate::delivery::{Admission, Delivery};
 use crate::fetch::{self, FetchJob};
@@ -18,11 +16,23 @@ use crate::id::{AliasKey, Environment, ReferenceId, SessionId, derived_uuid};
 use crate::identity::{Edge, Fact, Said};
 use crate::order::Order;
 use crate::outgoing::Outgoing;
-use crate::record::{Columns, Fingerprint, Record, RecordKey};
+use crate::record::Record;
 use crate::session::{SessionOutcome, SessionResult};
+
+mod records;
+
+use records::Source;
+pub use records::{Sighting, UnreadPart, UnreadParts};
 
 /// An `auth` whose user is older than this is no connect before our eyes: it starts no backfill.
 const NEW_USER_AGE_MAX: SignedDuration = SignedDuration::from_hours(24);
+
+/// The provider of lab reports: they come from no wearable.
+pub const LAB_PROVIDER: &str = "LAB_REPORT";
+
+/// Lab reports name no user of Terra's but the reference of who uploaded them. They belong to an alias of their own, made
+/// of this and the reference, so that whose they are is found out, held and decided as for any other data.
+pub const LAB_ALIAS_PREFIX: &str = "lab-report:";
 
 /// The rows one cause calls for.
 #[derive(Debug, Clone)]
@@ -32,6 +42,10 @@ pub struct Plan {
     pub facts: Vec<Fact>,
     pub edges: Vec<Edge>,
     pub records: Vec<Record>,
+    /// What of the delivery could not be read; its ledger row names it.
+    pub unread: UnreadParts,
+    /// What of it Terra's schema does not have.
+    pub strange: Vec<Sighting>,
     pub auth_event: Option<AuthEvent>,
     pub session: Option<SessionResult>,
     pub backfill: Option<Backfill>,
@@ -140,12 +154,12 @@ impl Capabilities {
 ///
 /// - Shapes: `body` is the raw bytes; anything at all is a valid input.
 /// - Errors: none. What cannot be read is set aside with its reason.
-pub fn plan(delivery: Delivery, body: &[u8], context: &Context) -> Plan {
+pub fn plan(delivery: Delivery, body: &Bytes, context: &Context) -> Plan {
     if delivery.admission == Admission::Quarantined {
         return Plan::empty(delivery, Disposition::Quarantine { reason: "too_old".into() });
     }
     match terra::event::decode(body) {
-        Ok(event) => plan_event(delivery, event, context),
+        Ok(event) => plan_event(delivery, event, body, context),
         Err(unreadable) => Plan::empty(delivery, Disposition::SetAside { reason: unreadable.reason().into() }),
     }
 }
@@ -158,6 +172,8 @@ impl Plan {
             facts: Vec::new(),
             edges: Vec::new(),
             records: Vec::new(),
+            unread: UnreadParts::default(),
+            strange: Vec::new(),
             auth_event: None,
             session: None,
             backfill: None,
@@ -166,7 +182,7 @@ impl Plan {
     }
 }
 
-fn plan_event(delivery: Delivery, event: Event, context: &Context) -> Plan {
+fn plan_event(delivery: Delivery, event: Event<'_>, body: &Bytes, context: &Context) -> Plan {
     let speaker = Speaker {
         environment: delivery.environment.clone(),
         order: delivery.order(),
@@ -225,18 +241,42 @@ fn plan_event(delivery: Delivery, event: Event, context: &Context) -> Plan {
                 Some(speaker.auth_event(&user, json!({ "scopes": user.scopes, "added": added, "removed": removed })));
             plan.facts.push(speaker.fact(&user, Said::Mentioned));
         }
-        Event::Data { kind, user: Some(user), items } => {
-            plan.records = items.iter().map(|item| record(&speaker, &user, kind, item)).collect();
+        Event::Data { kind, user: Some(user), items, lone } => {
+            let source = speaker.source(speaker.alias(&user), user.provider.as_deref(), kind, body);
+            records::fill(&mut plan, &source, &items, lone);
             plan.facts.push(speaker.fact(&user, Said::Seen));
         }
         Event::Data { user: None, .. } => plan.disposition = Disposition::SetAside { reason: "missing_user".into() },
+        Event::LabReport { reference_id, session_id, failed, item, .. } => {
+            let alias = lab_alias(reference_id.as_deref(), session_id.as_deref());
+            let source = speaker.source(
+                AliasKey::new(&speaker.environment, &alias),
+                Some(LAB_PROVIDER),
+                DataKind::LabReport,
+                body,
+            );
+            records::fill(&mut plan, &source, &[item], false);
+            // A report that could be read stays, whatever becomes of reading it again.
+            for record in plan.records.iter_mut().filter(|_| failed) {
+                record.key.natural.insert_str(0, "failed:");
+            }
+            plan.facts.push(Fact {
+                alias: source.alias.clone(),
+                order: speaker.order,
+                said: Said::Seen,
+                provider: Some(LAB_PROVIDER.into()),
+                reference: reference_id.as_deref().map(ReferenceId::new),
+                scopes: None,
+            });
+        }
+        Event::Unknown { name, user } => {
+            plan.strange.push(Sighting::of_event(name, user.and_then(|user| user.provider)));
+        }
         // Kept in the ledger with their bytes and counted; they state nothing of anybody.
-        Event::LabReport { .. }
-        | Event::LargeRequestProcessing { .. }
+        Event::LargeRequestProcessing { .. }
         | Event::LargeRequestSending { .. }
         | Event::S3Payload { .. }
-        | Event::Informational { .. }
-        | Event::Unknown { .. } => {}
+        | Event::Informational { .. } => {}
     }
     plan
 }
@@ -259,6 +299,8 @@ pub fn confirmed(session: SessionId, environment: &Environment, user: &User, at:
         facts: vec![speaker.fact(user, Said::Authenticated)],
         edges: Vec::new(),
         records: Vec::new(),
+        unread: UnreadParts::default(),
+        strange: Vec::new(),
         auth_event: None,
         session: Some(connected(&speaker, user, Some(session), None)),
         backfill: Some(Backfill { certain: true, ..backfill(&speaker, user, at, &jobs_cause, context) }),
@@ -290,6 +332,10 @@ impl Speaker {
         }
     }
 
+    fn source<'a>(&self, alias: AliasKey, provider: Option<&'a str>, kind: DataKind, body: &'a Bytes) -> Source<'a> {
+        Source { alias, provider, kind, order: self.order, order_inferred: self.inferred, body }
+    }
+
     fn auth_event(&self, user: &User, detail: Value) -> AuthEvent {
         AuthEvent {
             environment: self.environment.clone(),
@@ -301,6 +347,15 @@ impl Speaker {
             order: self.order,
             detail,
         }
+    }
+}
+
+/// A report without a reference belongs to nobody yet: a person can say whose it is.
+fn lab_alias(reference: Option<&str>, session: Option<&str>) -> String {
+    match (reference, session) {
+        (Some(reference), _) => format!("{LAB_ALIAS_PREFIX}{reference}"),
+        (None, Some(session)) => format!("{LAB_ALIAS_PREFIX}session:{session}"),
+        (None, None) => format!("{LAB_ALIAS_PREFIX}unknown"),
     }
 }
 
@@ -372,30 +427,5 @@ impl FailedAttempt {
             reference,
             outcome: SessionOutcome::Failed { reason: self.reason },
         });
-    }
-}
-
-fn record(speaker: &Speaker, user: &User, kind: DataKind, item: &RawValue) -> Record {
-    let document = Bytes::copy_from_slice(item.get().as_bytes());
-    let fingerprint = Fingerprint::of(&document);
-    // Without Terra's key the content itself is the key: nothing is dropped, and the same bytes again are the same record.
-    let natural = terra_record::natural_key(kind, item)
-        .map_or_else(|_| format!("sha256:{}", hex::encode(terra::signature::body_digest(&document))), |key| key.0);
-    Record {
-        key: RecordKey { alias: speaker.alias(user), kind, natural },
-        order: speaker.order,
-        order_inferred: speaker.inferred,
-        deleted: terra_record::is_tombstone(kind, item),
-        columns: columns(kind, item),
-        document,
-        fingerprint,
-    }
-}
-
-fn columns(kind: DataKind, item: &RawValue) -> Columns {
-    let times = terra_record::times(item);
-    match (kind, terra_record::Activity::read(item)) {
-        (DataKind::Activity, Ok(activity)) => Columns::Activity(Box::new(activity)),
-        _ => Columns::Document { start_time: times.start_time, end_time: times.end_time },
     }
 }

@@ -9,6 +9,7 @@ mod command;
 mod config;
 mod connect;
 mod demo;
+mod drift;
 mod exit;
 mod fetcher;
 mod http;

@@ -34,6 +34,7 @@ pub(crate) const FETCH_REQUESTS: &str = "landfall_fetch_requests_total";
 pub(crate) const OUTBOX_PENDING: &str = "landfall_outbox_pending";
 pub(crate) const EVENTS_HELD: &str = "landfall_events_held";
 pub(crate) const EVENTS_PUBLISHED: &str = "landfall_events_published_total";
+pub(crate) const DRIFT: &str = "landfall_drift_total";
 pub(crate) const LATE: &str = "landfall_webhooks_late_total";
 
 /// Crates whose log lines may be of any level.
@@ -104,6 +105,7 @@ fn describe() {
     describe_gauge!(EVENTS_HELD, "events that wait for an undoubted user");
     describe_counter!(EVENTS_PUBLISHED, "events given a position and published");
     describe_counter!(LATE, "genuine deliveries older than the tolerance");
+    describe_counter!(DRIFT, "deliveries with something Terra's schema does not have, once per path, by type");
     for reason in PublishError::REASONS {
         counter!(PUBLISH_FAILURES, "reason" => reason).absolute(0);
     }

@@ -21,6 +21,7 @@ use secrecy::ExposeSecret;
 use tokio::sync::Notify;
 
 use crate::config::{Config, Engines, ResolverConfig};
+use crate::drift::DriftLog;
 use crate::lifecycle::Lifecycle;
 
 /// Connections besides those of the workers: relay, fetcher, upkeep, API.
@@ -37,6 +38,8 @@ pub(crate) struct Ports {
     pub(crate) clock: Clock,
     /// Which kinds each provider serves; filled from Terra while running.
     pub(crate) capabilities: Arc<RwLock<Capabilities>>,
+    /// What payloads held that Terra's schema does not have.
+    pub(crate) drift: DriftLog,
     /// Rung when events may be waiting for the relay, and again when they have a position.
     pub(crate) events_waiting: Arc<Notify>,
     pub(crate) events_numbered: Arc<Notify>,
@@ -64,6 +67,7 @@ pub(crate) fn open(config: &Config, lifecycle: &Lifecycle) -> anyhow::Result<Por
         resolver: resolver(&config.resolver)?.map(Arc::new),
         clock: Clock::system(),
         capabilities: Arc::default(),
+        drift: DriftLog::default(),
         events_waiting: Arc::default(),
         events_numbered: Arc::default(),
     })

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::config::Config;
+use crate::drift::DriftLog;
 use crate::telemetry;
 use crate::wiring::Ports;
 
@@ -232,7 +233,7 @@ async fn apply(batch: &[Prepared], ports: &Ports, stop: &CancellationToken) -> R
         let applying = AssertUnwindSafe(ports.store.apply(batch, now)).catch_unwind();
         match applying.await.unwrap_or_else(|_| Err(StoreError::Rejected { constraint: "panicked".into() })) {
             Ok(applied) => {
-                report(batch, &applied, ports.clock.now());
+                report(batch, &applied, &ports.drift, ports.clock.now());
                 ports.events_waiting.notify_waiters();
                 return Ok(Ok(()));
             }
@@ -287,7 +288,7 @@ async fn record_failure(
     }
 }
 
-fn report(batch: &[Prepared], applied: &[Applied], now: Timestamp) {
+fn report(batch: &[Prepared], applied: &[Applied], drift: &DriftLog, now: Timestamp) {
     let end_to_end = histogram!(telemetry::END_TO_END);
     for (prepared, applied) in batch.iter().zip(applied) {
         let Cause::Delivery(delivery) = &prepared.plan.cause else { continue };
@@ -299,6 +300,9 @@ fn report(batch: &[Prepared], applied: &[Applied], now: Timestamp) {
         };
         telemetry::count_settled(delivery.kind(), outcome);
         end_to_end.record(now.duration_since(delivery.received_at).as_secs_f64().max(0.0));
+        if let Applied::Stored { .. } = applied {
+            drift.note(&prepared.plan);
+        }
         if let Applied::SetAside { reason } | Applied::Quarantined { reason } = applied {
             warn!(delivery.id = %delivery.id, %reason, "kept a delivery without effects");
         }

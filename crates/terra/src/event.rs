@@ -23,7 +23,7 @@ use crate::json;
 pub const DEPTH_MAX: usize = 100;
 
 /// One webhook, decoded. `Debug` shows the variant and no payload.
-pub enum Event {
+pub enum Event<'a> {
     /// `user.reference_id` is filled from the top level where the `user` object has none.
     AuthSucceeded {
         user: User,
@@ -63,13 +63,20 @@ pub enum Event {
     Data {
         kind: DataKind,
         user: Option<User>,
-        items: Vec<Box<RawValue>>,
+        /// Each the text of one value, as it stands in the body.
+        items: Vec<&'a str>,
+        /// `data` was an object, taken as the only item of a list.
+        lone: bool,
     },
-    /// `body` is the whole event.
+    /// About a report, not about a connection: whose it is says the reference that the uploader gave.
     LabReport {
         event_id: Option<String>,
+        reference_id: Option<String>,
+        /// Of the report, else of the upload.
+        session_id: Option<String>,
         failed: bool,
-        body: Box<RawValue>,
+        /// The whole event.
+        item: &'a str,
     },
     LargeRequestProcessing {
         user: Option<User>,
@@ -135,7 +142,7 @@ impl Unreadable {
 /// - Errors: see [`Unreadable`]. Never panics, and depth costs no stack.
 /// - Source: tryterra/openapi, webhooks of `v2-bundled.yaml` of 2026-07 and `v5-bundled.yaml` of 2026-05; tryterra
 ///   llms.txt for the older events; read 2026-11-22.
-pub fn decode(body: &[u8]) -> Result<Event, Unreadable> {
+pub fn decode(body: &[u8]) -> Result<Event<'_>, Unreadable> {
     let text = std::str::from_utf8(body).map_err(|_| Unreadable::NotJson)?;
     if json::is_deeper_than(DEPTH_MAX, text) {
         return Err(Unreadable::TooDeep);
@@ -164,8 +171,8 @@ pub fn decode(body: &[u8]) -> Result<Event, Unreadable> {
         Kind::PlannedWorkout => data::data(&envelope, DataKind::PlannedWorkout),
         Kind::Hormone => data::data(&envelope, DataKind::Hormone),
         Kind::HealthObservation => data::data(&envelope, DataKind::HealthObservation),
-        Kind::LabReportCompleted => data::lab_report(&envelope, false),
-        Kind::LabReportFailed => data::lab_report(&envelope, true),
+        Kind::LabReportCompleted => Ok(data::lab_report(&envelope, false)),
+        Kind::LabReportFailed => Ok(data::lab_report(&envelope, true)),
         Kind::LargeRequestProcessing => Ok(request::large_request_processing(&envelope)),
         Kind::LargeRequestSending => Ok(request::large_request_sending(&envelope)),
         Kind::S3Payload => Ok(request::s3_payload(&envelope)),
@@ -214,7 +221,7 @@ impl<'a> Envelope<'a> {
     }
 }
 
-impl fmt::Debug for Event {
+impl fmt::Debug for Event<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Event::AuthSucceeded { .. } => f.write_str("AuthSucceeded"),

@@ -36,10 +36,16 @@ pub(crate) fn elements(raw: &RawValue, elements_max: usize) -> Option<Vec<&RawVa
 
 /// The string that `raw` spells, unescaped; `None` where it is not a string.
 pub(crate) fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
-    match serde_json::from_str::<&str>(raw.get()) {
-        Ok(text) => Some(Cow::Borrowed(text)),
-        Err(_) => serde_json::from_str::<String>(raw.get()).ok().map(Cow::Owned),
+    text(raw.get())
+}
+
+/// Like [`string`], of the text of a value.
+pub(crate) fn text(json: &str) -> Option<Cow<'_, str>> {
+    let inside = json.strip_prefix('"')?.strip_suffix('"')?;
+    if inside.contains('\\') {
+        return serde_json::from_str::<String>(json).ok().map(Cow::Owned);
     }
+    Some(Cow::Borrowed(inside))
 }
 
 pub(crate) fn is_object(raw: &RawValue) -> bool {

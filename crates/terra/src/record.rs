@@ -1,15 +1,13 @@
 //! What the items of data events hold, as Terra sends them: numbers lenient, enums open, times as delivered.
 
-mod activity;
+pub mod columns;
 mod key;
 pub mod lenient;
-mod times;
+mod reading;
+mod scan;
+pub(crate) mod schema;
+pub mod times;
 
-pub use activity::Activity;
-pub use key::{NaturalKey, NoKey, UPLOAD_TYPE_DELETED, is_tombstone, natural_key};
-pub use times::{Times, times};
-
-/// The item is not a JSON object, so nothing in it can be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("read a record that is not a JSON object")]
-pub struct NotAnObject;
+pub use columns::{Column, Scalar, Shape, columns};
+pub use key::{NaturalKey, UPLOAD_TYPE_DELETED, is_by_day};
+pub use reading::{Problem, Reading, Strange, Unread, read, score_value};

@@ -52,7 +52,9 @@ pub fn data_reply(body: &[u8]) -> DataReply {
     match name.as_str() {
         "no_data" => return DataReply::NoData,
         "processing" => {
-            return DataReply::Processing { retry_after_seconds: retry_after.and_then(lenient::count) };
+            return DataReply::Processing {
+                retry_after_seconds: retry_after.map(RawValue::get).and_then(lenient::count),
+            };
         }
         "rate_limit" | "rate_limit_hit" => return DataReply::ProviderRateLimited,
         _ => {}

@@ -5,12 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use adapters::store::{ActivityView, ConnectionFilter, ConnectionView, Page, Prepared, Span, Store};
+use adapters::store::{ConnectionFilter, ConnectionView, Page, Prepared, RecordView, Span, Store};
 use domain::id::{DeliveryId, Environment, UserId};
 use serde_json::{Value, json};
+use terra::event::DataKind;
 use uuid::Uuid;
 
-use super::support::{Sent, activities, at, auth, deauth, item, reauth, sent, user};
+use super::support::{Sent, activities, at, auth, deauth, item, metres, reauth, sent, user};
 
 const DELIVERIES: usize = 6;
 
@@ -136,8 +137,8 @@ async fn connections_by_environment(store: &dyn Store) -> BTreeMap<String, Vec<C
     }
 }
 
-async fn listed(store: &dyn Store, user: &str) -> Vec<ActivityView> {
-    store.activities(&UserId::new(user), Span::default(), &Page::default()).await.unwrap().items
+async fn listed(store: &dyn Store, user: &str) -> Vec<RecordView> {
+    store.records(&UserId::new(user), DataKind::Activity, Span::default(), &Page::default()).await.unwrap().items
 }
 
 async fn seen(store: &dyn Store, environment: &str, people: People, connections: &[ConnectionView]) -> Seen {
@@ -162,12 +163,7 @@ async fn seen(store: &dyn Store, environment: &str, people: People, connections:
     for (name, user) in [("first", first), ("second", second)] {
         let mut lines = Vec::new();
         for view in listed(store, &user).await {
-            lines.push(json!([
-                view.record.key,
-                view.columns.distance_meters,
-                view.record.terra_user_id,
-                view.record.order_inferred
-            ]));
+            lines.push(json!([view.key, metres(&view), view.terra_user_id, view.order_inferred]));
         }
         lines.sort_by_key(Value::to_string);
         seen.activities.insert(name, lines);
@@ -178,8 +174,8 @@ async fn seen(store: &dyn Store, environment: &str, people: People, connections:
 /// Nobody sees what came under the other's Terra user, not even for a moment.
 async fn check_apart(store: &dyn Store, environment: &str) {
     let (first, second) = names(environment, People::Two);
-    assert!(listed(store, &first).await.iter().all(|view| view.record.terra_user_id == "old"), "{environment}");
-    assert!(listed(store, &second).await.iter().all(|view| view.record.terra_user_id == "new"), "{environment}");
+    assert!(listed(store, &first).await.iter().all(|view| view.terra_user_id == "old"), "{environment}");
+    assert!(listed(store, &second).await.iter().all(|view| view.terra_user_id == "new"), "{environment}");
 }
 
 async fn check(store: &dyn Store, header: Header, people: People, arrival: Arrival) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use adapters::payloads::Sealed;
-use adapters::store::{Applied, Holder, Page, Prepared, ReferencePolicy, Span, Store};
+use adapters::store::{Applied, Holder, Page, Prepared, RecordView, ReferencePolicy, Span, Store};
 use bytes::Bytes;
 use domain::delivery::{Admission, Delivery, Receipt};
 use domain::id::{DeliveryId, Environment, UserId};
@@ -12,7 +12,9 @@ use domain::plan::{Context, plan};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use terra::event::DataKind;
 use terra::headers::DeliveryHeaders;
+use terra::record::Scalar;
 use uuid::Uuid;
 
 pub(crate) const DAY: i64 = 86_400;
@@ -131,9 +133,10 @@ impl Sent {
     pub(crate) fn prepare(&self) -> Prepared {
         let body = self.body.to_string();
         let context = Context { backfill_days: BACKFILL_DAYS, ..Context::default() };
-        let plan = plan(self.delivery(), body.as_bytes(), &context);
+        let body = Bytes::from(body);
+        let plan = plan(self.delivery(), &body, &context);
         let documents = plan.records.iter().map(|record| seal(&record.document)).collect();
-        Prepared { plan, body: seal(body.as_bytes()), documents, attempt: 1 }
+        Prepared { plan, body: seal(&body), documents, attempt: 1 }
     }
 }
 
@@ -208,11 +211,18 @@ pub(crate) fn everything() -> Page {
 
 /// Key and metres of what a user sees, in ascending order.
 pub(crate) async fn seen_by(store: &dyn Store, user: &str) -> Vec<(String, f64)> {
-    let listing = store.activities(&UserId::new(user), Span::default(), &everything()).await.unwrap();
+    let listing = store.records(&UserId::new(user), DataKind::Activity, Span::default(), &everything()).await.unwrap();
     let mut seen: Vec<(String, f64)> =
-        listing.items.into_iter().map(|view| (view.record.key, view.columns.distance_meters.unwrap_or(-1.0))).collect();
+        listing.items.into_iter().map(|view| (view.key.clone(), metres(&view).unwrap_or(-1.0))).collect();
     seen.sort_by(|a, b| a.0.cmp(&b.0));
     seen
+}
+
+pub(crate) fn metres(view: &RecordView) -> Option<f64> {
+    match view.value("distance_meters") {
+        Some(Scalar::Number(metres)) => Some(*metres),
+        Some(Scalar::Integer(_) | Scalar::Text(_) | Scalar::Flag(_)) | None => None,
+    }
 }
 
 /// Numbers what is committed and reads the log from its beginning.

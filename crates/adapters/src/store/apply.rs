@@ -86,7 +86,7 @@ pub async fn apply<T: Tx + ?Sized>(
         plans.iter().filter_map(|plan| plan.auth_event.clone().map(|event| (event, plan.cause.time()))).collect();
     tx.insert_auth_events(&history).await?;
 
-    let applied = results(batch, &verdicts, &fresh, &written);
+    let applied = results(batch, &verdicts, &fresh, &written.rows);
     write_ledger(tx, batch, &applied, now).await?;
     Ok(Tried::Applied(applied))
 }
@@ -194,6 +194,7 @@ fn ledger_row<'a>(prepared: &'a Prepared, applied: &Applied, now: Timestamp) -> 
         attempts: prepared.attempt,
         retry_at: None,
         rows,
+        unread: Some(&prepared.plan.unread).filter(|unread| unread.count > 0 && outcome == LedgerOutcome::Processed),
         at: now,
     })
 }

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use domain::fetch::{FetchJob, Pace, Reaction};
 use domain::id::{AliasKey, ConnectionId, DeliveryId, Environment, RecordId, SessionId, UserId};
 use domain::outgoing::Published;
+use domain::record::Scores;
 use domain::session::ConnectSession;
 use domain::settle::Settlement;
 use jiff::Timestamp;
@@ -17,9 +18,10 @@ use rusqlite::Connection;
 use terra::event::DataKind;
 
 use super::{
-    ActivityView, Applied, AuthEventFilter, AuthEventView, ConnectionFilter, ConnectionView, Decided, DeliveryFilter,
-    DeliveryView, FetchFilter, FetchView, Found, Holder, LeasedFetch, Listing, OpenReference, Page, Prepared,
-    RecordView, ReferenceAnswer, ReferencePolicy, Retry, Schema, Span, Stats, Store, StoreError,
+    Applied, AuthEventFilter, AuthEventView, ConnectionFilter, ConnectionView, Decided, DeliveryFilter, DeliveryView,
+    DriftCount, DriftFilter, DriftView, FetchFilter, FetchView, Found, Holder, LeasedFetch, Listing, OpenReference,
+    Page, Prepared, RecordView, ReferenceAnswer, ReferencePolicy, Reprojection, Retry, Schema, Span, Stats, Store,
+    StoreError, StoredDocument,
 };
 use crate::embedded::Embedded;
 use crate::embedded::writer::Unwritten;
@@ -29,6 +31,7 @@ use crate::queue::Job;
 mod column;
 mod decide;
 mod deliveries;
+mod drift;
 mod error;
 mod events;
 mod fetch;
@@ -37,6 +40,7 @@ mod leases;
 mod ledger;
 mod read;
 mod read_records;
+mod record_sql;
 mod records;
 mod sessions;
 mod tx;
@@ -245,11 +249,6 @@ impl Store for EmbeddedStore {
         self.read(move |connection| read::connection(connection, id)).await
     }
 
-    async fn activities(&self, user: &UserId, span: Span, page: &Page) -> Result<Listing<ActivityView>, StoreError> {
-        let (user, page) = (user.clone(), page.clone());
-        self.read(move |connection| read_records::activities(connection, &user, span, &page)).await
-    }
-
     async fn records(
         &self,
         user: &UserId,
@@ -258,15 +257,39 @@ impl Store for EmbeddedStore {
         page: &Page,
     ) -> Result<Listing<RecordView>, StoreError> {
         let (user, page) = (user.clone(), page.clone());
-        self.read(move |connection| read_records::records(connection, &user, kind, span, &page)).await
+        self.read(move |connection| read_records::of_user(connection, &user, kind, span, &page)).await
     }
 
     async fn record(&self, id: RecordId) -> Result<Option<RecordView>, StoreError> {
-        self.read(move |connection| read_records::record(connection, id)).await
+        self.read(move |connection| read_records::one(connection, id)).await
     }
 
-    async fn record_document(&self, id: RecordId) -> Result<Option<Sealed>, StoreError> {
+    async fn record_document(&self, id: RecordId) -> Result<Option<(Sealed, Scores)>, StoreError> {
         self.read(move |connection| read_records::document(connection, id)).await
+    }
+
+    async fn documents(
+        &self,
+        kind: DataKind,
+        after: Option<RecordId>,
+        limit: u32,
+    ) -> Result<Vec<StoredDocument>, StoreError> {
+        self.read(move |connection| read_records::documents(connection, kind, after, limit)).await
+    }
+
+    async fn reproject(&self, kind: DataKind, rows: &[Reprojection]) -> Result<u64, StoreError> {
+        let rows = rows.to_vec();
+        self.write(move |connection| records::reproject(connection, kind, &rows)).await
+    }
+
+    async fn count_drift(&self, counts: &[DriftCount]) -> Result<(), StoreError> {
+        let counts = counts.to_vec();
+        self.write(move |connection| drift::count(connection, &counts)).await
+    }
+
+    async fn drift(&self, filter: &DriftFilter) -> Result<Vec<DriftView>, StoreError> {
+        let filter = filter.clone();
+        self.read(move |connection| drift::list(connection, &filter)).await
     }
 
     async fn auth_events(&self, filter: &AuthEventFilter, page: &Page) -> Result<Listing<AuthEventView>, StoreError> {

@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use domain::fetch::{FetchJob, Pace, Reaction};
 use domain::id::{AliasKey, ConnectionId, DeliveryId, Environment, RecordId, SessionId, UserId};
 use domain::outgoing::Published;
+use domain::record::Scores;
 use domain::session::ConnectSession;
 use domain::settle::Settlement;
 use jiff::Timestamp;
@@ -20,15 +21,16 @@ use terra::event::DataKind;
 use self::unit::{Done, Units};
 use super::apply::{self, Mode, Tried};
 use super::{
-    ActivityView, Applied, AuthEventFilter, AuthEventView, ConnectionFilter, ConnectionView, Decided, DeliveryFilter,
-    DeliveryView, FetchFilter, FetchView, Found, Holder, LeasedFetch, Listing, OpenReference, Page, Prepared,
-    RecordView, ReferenceAnswer, ReferencePolicy, Retry, Schema, Span, Stats, Store, StoreError,
+    Applied, AuthEventFilter, AuthEventView, ConnectionFilter, ConnectionView, Decided, DeliveryFilter, DeliveryView,
+    DriftCount, DriftFilter, DriftView, FetchFilter, FetchView, Found, Holder, LeasedFetch, Listing, OpenReference,
+    Page, Prepared, RecordView, ReferenceAnswer, ReferencePolicy, Reprojection, Retry, Schema, Span, Stats, Store,
+    StoreError, StoredDocument,
 };
 use crate::payloads::Sealed;
 use crate::queue::Job;
 
-mod activity;
 mod connect;
+mod drift;
 mod error;
 mod events;
 mod fetch;
@@ -40,6 +42,7 @@ mod people;
 mod processed;
 mod read;
 mod read_records;
+mod record_sql;
 mod records;
 mod references;
 mod row;
@@ -282,11 +285,6 @@ impl Store for PostgresStore {
         single!(self, |db| read::connection(db, id))
     }
 
-    async fn activities(&self, user: &UserId, span: Span, page: &Page) -> Result<Listing<ActivityView>, StoreError> {
-        let (user, page) = (user.clone(), page.clone());
-        single!(self, |db| read_records::activities(db, &user, span, &page))
-    }
-
     async fn records(
         &self,
         user: &UserId,
@@ -295,15 +293,39 @@ impl Store for PostgresStore {
         page: &Page,
     ) -> Result<Listing<RecordView>, StoreError> {
         let (user, page) = (user.clone(), page.clone());
-        single!(self, |db| read_records::documents(db, &user, kind, span, &page))
+        single!(self, |db| read_records::of_user(db, &user, kind, span, &page))
     }
 
     async fn record(&self, id: RecordId) -> Result<Option<RecordView>, StoreError> {
         single!(self, |db| read_records::one(db, id))
     }
 
-    async fn record_document(&self, id: RecordId) -> Result<Option<Sealed>, StoreError> {
+    async fn record_document(&self, id: RecordId) -> Result<Option<(Sealed, Scores)>, StoreError> {
         single!(self, |db| read_records::document(db, id))
+    }
+
+    async fn documents(
+        &self,
+        kind: DataKind,
+        after: Option<RecordId>,
+        limit: u32,
+    ) -> Result<Vec<StoredDocument>, StoreError> {
+        single!(self, |db| read_records::documents(db, kind, after, limit))
+    }
+
+    async fn reproject(&self, kind: DataKind, rows: &[Reprojection]) -> Result<u64, StoreError> {
+        let rows = rows.to_vec();
+        single!(self, |db| records::reproject(db, kind, &rows))
+    }
+
+    async fn count_drift(&self, counts: &[DriftCount]) -> Result<(), StoreError> {
+        let counts = counts.to_vec();
+        single!(self, |db| drift::count(db, &counts))
+    }
+
+    async fn drift(&self, filter: &DriftFilter) -> Result<Vec<DriftView>, StoreError> {
+        let filter = filter.clone();
+        single!(self, |db| drift::list(db, &filter))
     }
 
     async fn auth_events(&self, filter: &AuthEventFilter, page: &Page) -> Result<Listing<AuthEventView>, StoreError> {

@@ -10,11 +10,13 @@ use domain::delivery::Delivery;
 use domain::fetch::FetchJob;
 use domain::id::{AliasKey, ConnectionId, Environment, RecordId, ReferenceId, UserId};
 use domain::identity::{Alias, Connection, Edge, Resolution, Status};
+use domain::order::Order;
 use domain::outgoing::Outgoing;
-use domain::plan::AuthEvent;
-use domain::record::{Kept, Record, RecordKey};
+use domain::plan::{AuthEvent, UnreadParts};
+use domain::record::{Fingerprint, Kept, Record, RecordKey, Scores};
 use domain::session::SessionResult;
 use jiff::Timestamp;
+use terra::record::Scalar;
 
 use super::StoreError;
 use crate::payloads::Sealed;
@@ -64,6 +66,8 @@ pub struct LedgerRow<'a> {
     pub retry_at: Option<Timestamp>,
     /// Records of ours that this delivery inserted, changed or deleted.
     pub rows: u32,
+    /// `None` where everything could be read.
+    pub unread: Option<&'a UnreadParts>,
     pub at: Timestamp,
 }
 
@@ -111,7 +115,43 @@ impl LedgerOutcome {
 pub struct RecordWrite<'a> {
     pub record: &'a Record,
     pub document: &'a Sealed,
+    /// As merged.
+    pub scores: &'a Scores,
+    /// One per column of the kind, scores as merged.
+    pub values: Vec<Option<Scalar>>,
     pub at: Timestamp,
+}
+
+/// Scores of a record whose row stays as it is. The row was locked when it was read.
+#[derive(Debug, Clone)]
+pub struct ScoreWrite<'a> {
+    pub key: &'a RecordKey,
+    pub scores: &'a Scores,
+    /// One per column of the kind; only those of scores count.
+    pub values: Vec<Option<Scalar>>,
+    pub at: Timestamp,
+}
+
+/// A record's document, to be read again.
+#[derive(Debug, Clone)]
+pub struct StoredDocument {
+    pub id: RecordId,
+    pub alias: AliasKey,
+    pub order: Order,
+    pub scores: Scores,
+    pub document: Sealed,
+}
+
+/// What a document says when it is read again: it replaces the columns of the row, if that is still of this order.
+#[derive(Debug, Clone)]
+pub struct Reprojection {
+    pub id: RecordId,
+    pub order: Order,
+    pub fingerprint: Fingerprint,
+    pub scores: Scores,
+    pub start_time: Option<String>,
+    /// One per column of the kind, scores as merged.
+    pub values: Vec<Option<Scalar>>,
 }
 
 /// A session that a delivery or a confirmation decided.
@@ -180,6 +220,9 @@ pub trait Tx: Send {
 
     /// Upserts records where the stored order is smaller; answers the ids that were written.
     async fn write_records(&mut self, writes: &[RecordWrite<'_>]) -> Result<BTreeSet<RecordId>, StoreError>;
+
+    /// Replaces the scores of records read before in this transaction.
+    async fn write_scores(&mut self, writes: &[ScoreWrite<'_>]) -> Result<(), StoreError>;
 
     /// Inserts events without a position. Those with an alias and without a subject are held; a held event about a
     /// record replaces an earlier held one about the same record.

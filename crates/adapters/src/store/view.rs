@@ -2,9 +2,13 @@
 
 use domain::id::{AliasKey, ConnectionId, DeliveryId, Environment, FetchJobId, RecordId, UserId};
 use domain::identity::{Alias, Status};
+use domain::plan::UnreadParts;
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
+use terra::event::DataKind;
+use terra::record::{Scalar, columns};
 
 use super::tx::LedgerOutcome;
 
@@ -106,11 +110,12 @@ impl ConnectionView {
     }
 }
 
-/// A record of any kind without its document.
-#[derive(Debug, Clone, Serialize)]
+/// A record of any kind without its document. In JSON the kind's columns stand beside what every record has, under
+/// Terra's own leaf names.
+#[derive(Debug, Clone)]
 pub struct RecordView {
     pub id: RecordId,
-    pub kind: &'static str,
+    pub kind: DataKind,
     pub key: String,
     pub connection: ConnectionId,
     pub environment: Environment,
@@ -123,18 +128,40 @@ pub struct RecordView {
     /// The order comes from the signed time alone.
     pub order_inferred: bool,
     pub updated_at: Timestamp,
-    /// For cursors.
-    #[serde(skip)]
+    /// For cursors; not shown.
     pub start_at: Option<Timestamp>,
+    /// One per column of the kind.
+    pub values: Vec<Option<Scalar>>,
 }
 
-/// An activity: the record and Terra's own leaf names beside it.
-#[derive(Debug, Clone, Serialize)]
-pub struct ActivityView {
-    #[serde(flatten)]
-    pub record: RecordView,
-    #[serde(flatten)]
-    pub columns: terra::record::Activity,
+impl RecordView {
+    /// The value of a column by its name.
+    pub fn value(&self, name: &str) -> Option<&Scalar> {
+        let place = columns(self.kind).iter().position(|column| column.name() == name)?;
+        self.values.get(place)?.as_ref()
+    }
+}
+
+impl Serialize for RecordView {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("id", &self.id)?;
+        map.serialize_entry("kind", self.kind.label())?;
+        map.serialize_entry("key", &self.key)?;
+        map.serialize_entry("connection", &self.connection)?;
+        map.serialize_entry("environment", &self.environment)?;
+        map.serialize_entry("terra_user_id", &self.terra_user_id)?;
+        map.serialize_entry("provider", &self.provider)?;
+        map.serialize_entry("start_time", &self.start_time)?;
+        map.serialize_entry("end_time", &self.end_time)?;
+        map.serialize_entry("deleted", &self.deleted)?;
+        map.serialize_entry("order_inferred", &self.order_inferred)?;
+        map.serialize_entry("updated_at", &self.updated_at)?;
+        for (column, value) in columns(self.kind).iter().zip(&self.values) {
+            map.serialize_entry(column.name(), value)?;
+        }
+        map.end()
+    }
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -173,6 +200,8 @@ pub struct DeliveryView {
     /// Hex SHA-256 of the body.
     pub body_digest: String,
     pub late: bool,
+    /// What of it could not be read; the rest was applied.
+    pub unread: Option<UnreadParts>,
     pub settled_at: Timestamp,
 }
 
@@ -194,6 +223,23 @@ pub struct FetchView {
     /// Terra's reference of an accepted request.
     pub reference: Option<String>,
     pub run_at: Timestamp,
+}
+
+/// Something that payloads held and Terra's schema does not have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DriftView {
+    pub environment: Environment,
+    /// Terra's name of the event.
+    pub kind: String,
+    pub provider: Option<String>,
+    /// Members joined by dots; empty for a kind of event that is new as a whole.
+    pub path: String,
+    /// The shape that was found: `object`, `array`, `number`, `string`, `boolean`, or `event`.
+    pub found: String,
+    /// Deliveries that had it.
+    pub seen: u64,
+    pub first_seen: Timestamp,
+    pub last_seen: Timestamp,
 }
 
 /// Numbers for gauges and for the overview.

@@ -19,6 +19,7 @@ use super::problem::{self, Problem};
 use crate::connect::check_label;
 
 mod connections;
+mod drift;
 pub(crate) mod events;
 mod fetches;
 mod ledger;
@@ -41,12 +42,12 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
             .route("/connections/{id}/split", web::post().to(connections::split))
             .route("/users/{user}/connections", web::get().to(connections::of_user))
             .route("/users/{user}/fetches", web::post().to(fetches::request))
-            .route("/users/{user}/activities", web::get().to(records::activities))
             .route("/users/{user}/{kind}", web::get().to(records::list))
             .route("/records/read", web::post().to(records::read))
             .route("/records/{id}", web::get().to(records::show))
             .route("/records/{id}/document", web::get().to(records::document))
             .route("/auth-events", web::get().to(ledger::auth_events))
+            .route("/drift", web::get().to(drift::list))
             .route("/deliveries", web::get().to(ledger::deliveries))
             .route("/deliveries/{id}", web::get().to(ledger::delivery))
             .route("/dead-letters", web::get().to(ledger::dead_letters))

@@ -13,29 +13,35 @@ pub const ITEMS_MAX: usize = 100_000;
 ///
 /// `data` may be absent, `null`, a list or a single object. `athlete` has an `athlete` object instead; Terra's prose
 /// once says `data`, so that is taken too.
-pub(super) fn data(envelope: &Envelope<'_>, kind: DataKind) -> Result<Event, Unreadable> {
+pub(super) fn data<'a>(envelope: &Envelope<'a>, kind: DataKind) -> Result<Event<'a>, Unreadable> {
     let [athlete, data] = envelope.members(["athlete", "data"]);
     let payload = if kind == DataKind::Athlete { athlete.or(data) } else { data };
     let items = payload.map_or(Some(Vec::new()), items).ok_or(Unreadable::WrongShape { kind: envelope.kind })?;
-    Ok(Event::Data { kind, user: envelope.user(), items })
+    let lone = kind != DataKind::Athlete && payload.is_some_and(json::is_object);
+    Ok(Event::Data { kind, user: envelope.user(), items, lone })
 }
 
-fn items(payload: &RawValue) -> Option<Vec<Box<RawValue>>> {
+fn items(payload: &RawValue) -> Option<Vec<&str>> {
     if json::is_object(payload) {
-        return Some(vec![payload.to_owned()]);
+        return Some(vec![payload.get()]);
     }
     let elements = json::elements(payload, ITEMS_MAX)?;
-    Some(elements.into_iter().map(RawValue::to_owned).collect())
+    Some(elements.into_iter().map(RawValue::get).collect())
 }
 
-/// The older form has one type for both outcomes and tells them apart by its status.
-pub(super) fn lab_report(envelope: &Envelope<'_>, failed: bool) -> Result<Event, Unreadable> {
-    let [event_id, status, current_status] = envelope.members(["event_id", "status", "current_status"]);
+/// The newer form has its members in `data` and a type per outcome; the older one has them at top level, one type, and a
+/// status.
+pub(super) fn lab_report<'a>(envelope: &Envelope<'a>, failed: bool) -> Event<'a> {
+    let names = ["event_id", "status", "current_status", "data", "session_id", "upload_id"];
+    let [event_id, status, current_status, data, session_id, upload_id] = envelope.members(names);
+    let [own_session_id, own_reference_id] = json::section(data, ["session_id", "reference_id"]);
     let status = status.or(current_status).and_then(json::string);
-    let body = RawValue::from_string(envelope.text.to_owned()).map_err(|_| Unreadable::NotJson)?;
-    Ok(Event::LabReport {
-        event_id: user::identifier(event_id),
+    let id = |raw| user::identifier(raw);
+    Event::LabReport {
+        event_id: id(event_id),
+        reference_id: id(own_reference_id).or_else(|| envelope.reference_id.clone()),
+        session_id: id(own_session_id).or_else(|| id(session_id)).or_else(|| id(upload_id)),
         failed: failed || status.is_some_and(|status| status == "failed"),
-        body,
-    })
+        item: envelope.text,
+    }
 }

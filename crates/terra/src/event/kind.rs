@@ -145,11 +145,12 @@ impl Kind {
 
     /// The kind of record that a data event carries; `None` for every other event.
     pub fn data_kind(self) -> Option<DataKind> {
-        DataKind::ALL.into_iter().find(|data_kind| data_kind.kind() == self)
+        let kind = if self == Kind::LabReportFailed { Kind::LabReportCompleted } else { self };
+        DataKind::ALL.into_iter().find(|data_kind| data_kind.kind() == kind)
     }
 }
 
-/// The kinds of record. Each is an event; all but the last three can also be asked for, at the endpoint of their name.
+/// The kinds of record. Each is an event; all but the last four can also be asked for, at the endpoint of their name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DataKind {
@@ -163,10 +164,11 @@ pub enum DataKind {
     PlannedWorkout,
     Hormone,
     HealthObservation,
+    LabReport,
 }
 
 impl DataKind {
-    pub const ALL: [DataKind; 10] = [
+    pub const ALL: [DataKind; 11] = [
         DataKind::Activity,
         DataKind::Sleep,
         DataKind::Daily,
@@ -177,8 +179,10 @@ impl DataKind {
         DataKind::PlannedWorkout,
         DataKind::Hormone,
         DataKind::HealthObservation,
+        DataKind::LabReport,
     ];
 
+    /// The event that carries it; of a lab report the one of success.
     pub fn kind(self) -> Kind {
         match self {
             DataKind::Activity => Kind::Activity,
@@ -191,12 +195,25 @@ impl DataKind {
             DataKind::PlannedWorkout => Kind::PlannedWorkout,
             DataKind::Hormone => Kind::Hormone,
             DataKind::HealthObservation => Kind::HealthObservation,
+            DataKind::LabReport => Kind::LabReportCompleted,
         }
     }
 
-    /// Terra's name of the kind, as in `type` and in paths.
+    /// Terra's name of the kind, as in `type` and in paths; a lab report's without its outcome.
     pub fn label(self) -> &'static str {
-        self.kind().label()
+        match self {
+            DataKind::LabReport => "lab_report",
+            DataKind::Activity
+            | DataKind::Sleep
+            | DataKind::Daily
+            | DataKind::Body
+            | DataKind::Nutrition
+            | DataKind::Menstruation
+            | DataKind::Athlete
+            | DataKind::PlannedWorkout
+            | DataKind::Hormone
+            | DataKind::HealthObservation => self.kind().label(),
+        }
     }
 
     pub fn parse(label: &str) -> Option<DataKind> {
@@ -224,7 +241,7 @@ mod tests {
     fn all_lists_each_kind_once_and_in_order() {
         assert!(Kind::ALL.is_sorted_by(|a, b| a < b));
         assert_eq!(Kind::ALL.len(), Kind::Other as usize + 1);
-        assert_eq!(DataKind::ALL.len(), DataKind::HealthObservation as usize + 1);
+        assert_eq!(DataKind::ALL.len(), DataKind::LabReport as usize + 1);
     }
 
     #[test]

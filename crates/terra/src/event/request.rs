@@ -10,12 +10,12 @@ use super::{Envelope, Event, user};
 /// Bytes of a link that we keep; a presigned one has a few hundred to two thousand.
 const URL_BYTES_MAX: usize = 8_192;
 
-pub(super) fn large_request_processing(envelope: &Envelope<'_>) -> Event {
+pub(super) fn large_request_processing(envelope: &Envelope<'_>) -> Event<'static> {
     let [reference] = envelope.members(["reference"]);
     Event::LargeRequestProcessing { user: envelope.user(), reference: user::identifier(reference) }
 }
 
-pub(super) fn large_request_sending(envelope: &Envelope<'_>) -> Event {
+pub(super) fn large_request_sending(envelope: &Envelope<'_>) -> Event<'static> {
     let [reference, expected_payloads] = envelope.members(["reference", "expected_payloads"]);
     Event::LargeRequestSending {
         user: envelope.user(),
@@ -25,7 +25,7 @@ pub(super) fn large_request_sending(envelope: &Envelope<'_>) -> Event {
 }
 
 /// The webhook has no user; the form that comes out of a queue names one at top level.
-pub(super) fn s3_payload(envelope: &Envelope<'_>) -> Event {
+pub(super) fn s3_payload(envelope: &Envelope<'_>) -> Event<'static> {
     let [url, expires_in, user_id] = envelope.members(["url", "expires_in", "user_id"]);
     let user = envelope.user();
     Event::S3Payload {
@@ -37,7 +37,7 @@ pub(super) fn s3_payload(envelope: &Envelope<'_>) -> Event {
 }
 
 fn small_count(raw: &RawValue) -> Option<u32> {
-    lenient::count(raw).and_then(|count| u32::try_from(count).ok())
+    lenient::count(raw.get()).and_then(|count| u32::try_from(count).ok())
 }
 
 fn link(raw: &RawValue) -> Option<String> {

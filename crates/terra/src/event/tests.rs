@@ -11,12 +11,13 @@ const OLDER_USER: &str =
 const NEWER_USER: &str = r#"{"user_id":"u-1","provider":"GARMIN","reference_id":"r-1","created_at":"2026-01-15T09:30:00Z","active":true,"scopes":"sleep,activity","last_webhook_update":"2026-01-20T11:00:00Z"}"#;
 
 /// Decodes after putting the two users where their names stand.
-fn decode_text(body: &str) -> Result<Event, Unreadable> {
-    decode(body.replace("OLDER_USER", OLDER_USER).replace("NEWER_USER", NEWER_USER).as_bytes())
+fn decode_text(body: &str) -> Result<Event<'static>, Unreadable> {
+    let body = body.replace("OLDER_USER", OLDER_USER).replace("NEWER_USER", NEWER_USER);
+    decode(Box::leak(body.into_boxed_str()).as_bytes())
 }
 
 #[track_caller]
-fn event(body: &str) -> Event {
+fn event(body: &str) -> Event<'static> {
     decode_text(body).unwrap()
 }
 

@@ -44,7 +44,7 @@ pub(crate) fn read(raw: &RawValue) -> Option<User> {
         provider: label(provider),
         reference_id: identifier(reference_id),
         scopes: scopes.and_then(self::scopes),
-        active: active.and_then(lenient::boolean),
+        active: active.map(RawValue::get).and_then(lenient::boolean),
         created_at: created_at.and_then(timestamp),
         last_webhook_update: label(last_webhook_update),
     })
@@ -52,11 +52,7 @@ pub(crate) fn read(raw: &RawValue) -> Option<User> {
 
 /// An id, which some of Terra's objects spell as a number.
 pub(crate) fn identifier(raw: Option<&RawValue>) -> Option<String> {
-    let raw = raw?;
-    match json::string(raw) {
-        Some(text) => text::identifier(&text),
-        None => raw.get().bytes().all(|byte| byte.is_ascii_digit()).then(|| text::identifier(raw.get()))?,
-    }
+    lenient::identifier(raw?.get())
 }
 
 /// A word for people: cut and stripped rather than refused.

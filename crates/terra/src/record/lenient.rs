@@ -1,6 +1,7 @@
 //! Numbers and words as they come: an integer as `145.0` or `"145"`, a flag as `"true"`. What cannot be read is `None`.
 
-use serde_json::value::RawValue;
+//!
+//! Every function takes the JSON text of one value.
 
 use crate::{json, text};
 
@@ -8,7 +9,7 @@ use crate::{json, text};
 const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 
 /// A whole number; fractions are rounded to the nearest.
-pub fn integer(raw: &RawValue) -> Option<i64> {
+pub fn integer(raw: &str) -> Option<i64> {
     let spelled = spelled(raw)?;
     if let Ok(integer) = spelled.parse() {
         return Some(integer);
@@ -18,17 +19,17 @@ pub fn integer(raw: &RawValue) -> Option<i64> {
 }
 
 /// A finite number; `1e999` is none.
-pub fn number(raw: &RawValue) -> Option<f64> {
+pub fn number(raw: &str) -> Option<f64> {
     finite(&spelled(raw)?)
 }
 
 /// A number that counts something: negative ones are none.
-pub fn count(raw: &RawValue) -> Option<u64> {
+pub fn count(raw: &str) -> Option<u64> {
     integer(raw).and_then(|integer| u64::try_from(integer).ok())
 }
 
-pub fn boolean(raw: &RawValue) -> Option<bool> {
-    let spelled = json::string(raw).unwrap_or(raw.get().into());
+pub fn boolean(raw: &str) -> Option<bool> {
+    let spelled = json::text(raw).unwrap_or(raw.into());
     if spelled.trim().eq_ignore_ascii_case("true") {
         Some(true)
     } else if spelled.trim().eq_ignore_ascii_case("false") {
@@ -39,13 +40,34 @@ pub fn boolean(raw: &RawValue) -> Option<bool> {
 }
 
 /// A short text, stripped of control characters and cut to 256 characters.
-pub fn short_text(raw: &RawValue) -> Option<String> {
-    text::displayable(&json::string(raw)?, text::CHARS_MAX)
+pub fn short_text(raw: &str) -> Option<String> {
+    text::displayable(&json::text(raw)?, text::CHARS_MAX)
+}
+
+/// Like [`short_text`], and also a number or a flag as it is spelled.
+pub fn word(raw: &str) -> Option<String> {
+    match json::text(raw) {
+        Some(text) => text::displayable(&text, text::CHARS_MAX),
+        None => (!raw.starts_with(['{', '[', '"'])).then(|| text::displayable(raw, text::CHARS_MAX))?,
+    }
+}
+
+/// An id, which some of Terra's objects spell as a number: whole or not at all.
+pub fn identifier(raw: &str) -> Option<String> {
+    match json::text(raw) {
+        Some(text) => text::identifier(&text),
+        None => raw.bytes().all(|byte| byte.is_ascii_digit()).then(|| text::identifier(raw))?,
+    }
+}
+
+/// True of the spelling of a number, however large.
+pub fn is_number(raw: &str) -> bool {
+    raw.starts_with(|first: char| first == '-' || first.is_ascii_digit())
 }
 
 /// The digits of a number, without the quotes it may come in.
-fn spelled(raw: &RawValue) -> Option<String> {
-    let text = json::string(raw).unwrap_or(raw.get().into());
+fn spelled(raw: &str) -> Option<String> {
+    let text = json::text(raw).unwrap_or(raw.into());
     let text = text.trim();
     (text.len() <= text::CHARS_MAX).then(|| text.to_owned())
 }
@@ -60,8 +82,7 @@ mod tests {
 
     #[track_caller]
     fn check(json: &str, expected_integer: Option<i64>, expected_number: Option<f64>) {
-        let raw = RawValue::from_string(json.into()).unwrap();
-        assert_eq!((integer(&raw), number(&raw)), (expected_integer, expected_number), "{json}");
+        assert_eq!((integer(json), number(json)), (expected_integer, expected_number), "{json}");
     }
 
     #[test]
@@ -85,7 +106,6 @@ mod tests {
 
     #[test]
     fn a_count_is_never_negative() {
-        let count = |json: &str| count(&RawValue::from_string(json.into()).unwrap());
         assert_eq!(count("3"), Some(3));
         assert_eq!(count("-3"), None);
     }

@@ -36,7 +36,7 @@ pub fn widget_session(body: &[u8]) -> Option<WidgetSession> {
     Some(WidgetSession {
         session_id: identifier(session_id)?,
         url: opaque(url?, LINK_BYTES_MAX)?,
-        expires_in_seconds: expires_in.and_then(lenient::count).unwrap_or(WIDGET_EXPIRES_IN_SECONDS),
+        expires_in_seconds: expires_in.map(RawValue::get).and_then(lenient::count).unwrap_or(WIDGET_EXPIRES_IN_SECONDS),
     })
 }
 
@@ -51,7 +51,8 @@ pub struct UserInfo {
 pub fn user_info(body: &[u8]) -> Option<UserInfo> {
     let [user, is_authenticated] = members(body, ["user", "is_authenticated"])?;
     let user = user::read(user?)?;
-    let is_authenticated = is_authenticated.and_then(lenient::boolean).or(user.active).unwrap_or(false);
+    let is_authenticated =
+        is_authenticated.map(RawValue::get).and_then(lenient::boolean).or(user.active).unwrap_or(false);
     Some(UserInfo { user, is_authenticated })
 }
 
@@ -90,7 +91,7 @@ pub fn auth_token(body: &[u8]) -> Option<AuthToken> {
     let [token, expires_in] = members(body, ["token", "expires_in"])?;
     Some(AuthToken {
         token: opaque(token?, TOKEN_BYTES_MAX)?,
-        expires_in_seconds: expires_in.and_then(lenient::count).unwrap_or(TOKEN_EXPIRES_IN_SECONDS),
+        expires_in_seconds: expires_in.map(RawValue::get).and_then(lenient::count).unwrap_or(TOKEN_EXPIRES_IN_SECONDS),
     })
 }
 
@@ -119,7 +120,7 @@ fn integration(raw: &RawValue) -> Option<Integration> {
     Some(Integration {
         name: label(name).unwrap_or_else(|| provider.clone()),
         provider,
-        enabled: enabled.and_then(lenient::boolean).unwrap_or(false),
+        enabled: enabled.map(RawValue::get).and_then(lenient::boolean).unwrap_or(false),
         types: types.map(data_kinds).unwrap_or_default(),
     })
 }
@@ -128,7 +129,10 @@ fn integration(raw: &RawValue) -> Option<Integration> {
 fn data_kinds(types: &RawValue) -> Vec<DataKind> {
     let flags = json::section(Some(types), DataKind::ALL.map(DataKind::label));
     let kinds = DataKind::ALL.into_iter().zip(flags);
-    kinds.filter(|(_, flag)| flag.and_then(lenient::boolean) == Some(true)).map(|(kind, _)| kind).collect()
+    kinds
+        .filter(|(_, flag)| flag.map(RawValue::get).and_then(lenient::boolean) == Some(true))
+        .map(|(kind, _)| kind)
+        .collect()
 }
 
 fn members<'a, const N: usize>(body: &'a [u8], names: [&str; N]) -> Option<[Option<&'a RawValue>; N]> {

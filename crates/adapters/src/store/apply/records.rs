@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use domain::id::AliasKey;
 use domain::identity::Connection;
 use domain::outgoing::{self, Happening, Outgoing};
-use domain::record::{self, Merge, Record};
+use domain::record::{self, Merged, Record, RecordKey};
 use jiff::Timestamp;
+use terra::record::Scalar;
+use terra::record::columns::score_values;
 
-use crate::payloads::Sealed;
-use crate::store::tx::{AliasRow, RecordWrite, Tx};
+use crate::store::tx::{AliasRow, RecordWrite, ScoreWrite, Tx};
 use crate::store::{Prepared, StoreError};
 
 /// Whose an alias is right now.
@@ -49,7 +50,15 @@ fn as_connection(row: &AliasRow) -> Connection {
     }
 }
 
-/// Writes what is newer and adds its events; answers rows written per fresh plan.
+/// What writing records did.
+pub(super) struct Written {
+    /// Records inserted, changed or deleted, per fresh plan.
+    pub(super) rows: Vec<u32>,
+    /// Records of which two versions could not be put in order, each with its plan.
+    pub(super) in_doubt: Vec<(usize, RecordKey, Option<String>)>,
+}
+
+/// Merges the records of the batch into what is kept, and adds the events that follow.
 pub(super) async fn write_records<T: Tx + ?Sized>(
     tx: &mut T,
     batch: &[Prepared],
@@ -58,32 +67,51 @@ pub(super) async fn write_records<T: Tx + ?Sized>(
     owners: &Owners,
     now: Timestamp,
     events: &mut Vec<Outgoing>,
-) -> Result<Vec<u32>, StoreError> {
+) -> Result<Written, StoreError> {
     let records = fresh.iter().enumerate().flat_map(|(position, index)| {
         batch[*index].plan.records.iter().enumerate().map(move |(at, record)| ((position, at), record))
     });
-    let folded = record::fold(records);
-    let keys: Vec<_> = folded.keys().map(|key| (*key).clone()).collect();
+    let by_key = record::by_key(records);
+    let keys: Vec<RecordKey> = by_key.keys().map(|key| (*key).clone()).collect();
     let kept = tx.kept_records(&keys).await?;
-    let merges: Vec<(usize, &Sealed, &Record, Merge)> = folded
-        .into_values()
-        .map(|((position, at), record)| {
-            (position, &batch[fresh[position]].documents[at], record, record::merge(kept.get(&record.key), record))
+    let merged: Vec<Merged<'_, (usize, usize)>> =
+        by_key.into_iter().filter_map(|(key, incoming)| record::merge(kept.get(key), incoming)).collect();
+    let writes: Vec<RecordWrite<'_>> = merged
+        .iter()
+        .filter_map(|merged| {
+            let ((position, at), record) = merged.row?;
+            let document = &batch[fresh[position]].documents[at];
+            Some(RecordWrite { record, document, scores: &merged.scores, values: values(record, merged), at: now })
         })
-        .filter(|(.., merge)| merge.writes())
         .collect();
-    let writes: Vec<RecordWrite<'_>> =
-        merges.iter().map(|(_, document, record, _)| RecordWrite { record, document, at: now }).collect();
     let written = tx.write_records(&writes).await?;
-    let mut rows = vec![0; fresh.len()];
-    for (position, _, record, merge) in merges.iter().filter(|(_, _, record, _)| written.contains(&record.key.id())) {
-        rows[*position] += 1;
-        events.extend(outgoing::of_record(
-            record,
-            merge,
-            owners.by_alias.get(&record.key.alias),
-            &happenings[*position],
-        ));
+    let scores: Vec<ScoreWrite<'_>> = merged
+        .iter()
+        .filter(|merged| merged.only_scores)
+        .map(|merged| {
+            let (_, record) = merged.cause;
+            ScoreWrite { key: &record.key, scores: &merged.scores, values: values(record, merged), at: now }
+        })
+        .collect();
+    tx.write_scores(&scores).await?;
+
+    let mut done = Written { rows: vec![0; fresh.len()], in_doubt: Vec::new() };
+    for merged in merged.iter().filter(|merged| merged.only_scores || written.contains(&merged.cause.1.key.id())) {
+        let ((position, _), record) = merged.cause;
+        let owner = owners.by_alias.get(&record.key.alias);
+        if let Some(event) = outgoing::of_record(record, &merged.change, owner, &happenings[position]) {
+            done.rows[position] += 1;
+            events.push(event);
+        }
+        if merged.in_doubt {
+            done.in_doubt.push((position, record.key.clone(), record.reading.start_time.clone()));
+        }
     }
-    Ok(rows)
+    Ok(done)
+}
+
+fn values<T>(record: &Record, merged: &Merged<'_, T>) -> Vec<Option<Scalar>> {
+    let mut values = record.reading.values.clone();
+    score_values(record.key.kind, &mut values, |name| merged.scores.get(name));
+    values
 }

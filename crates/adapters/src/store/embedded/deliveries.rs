@@ -5,7 +5,7 @@ use domain::id::{DeliveryId, Environment};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
-use super::column::{count, time, time_option, uuid, word};
+use super::column::{count, json_option, time, time_option, uuid, word};
 use super::read::{after, limit};
 use crate::payloads::Sealed;
 use crate::store::{DeliveryFilter, DeliveryView, LedgerOutcome, Listing, Page, StoreError};
@@ -73,7 +73,7 @@ fn ids(connection: &Connection, filter: &DeliveryFilter, page: &Page) -> Result<
 pub(super) fn one(connection: &Connection, id: DeliveryId) -> Result<Option<DeliveryView>, StoreError> {
     const ONE: &str = "
         SELECT id, environment, received_at, trace_id, reference, type_name, terra_user_id, outcome, reason, attempts,
-               retry_at, row_count, size_bytes, body_digest, late, settled_at
+               retry_at, row_count, size_bytes, body_digest, late, settled_at, unread
         FROM delivery WHERE id = ?1";
     Ok(connection.prepare_cached(ONE)?.query_row([id.0.as_bytes()], view).optional()?)
 }
@@ -102,6 +102,7 @@ fn view(row: &Row<'_>) -> rusqlite::Result<DeliveryView> {
         size_bytes: count(row, "size_bytes")?,
         body_digest: hex::encode(row.get::<_, [u8; 32]>("body_digest")?),
         late: row.get("late")?,
+        unread: json_option(row, "unread")?,
         settled_at: time(row, "settled_at")?,
     })
 }

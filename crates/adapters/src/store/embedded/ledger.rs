@@ -78,12 +78,12 @@ pub(super) fn write(connection: &Connection, rows: &[LedgerRow<'_>]) -> Result<(
     const UPSERT: &str = "
         INSERT INTO delivery (id, received_at, environment, trace_id, reference, type_name, terra_user_id,
                               delivery_order, size_bytes, body_digest, late, metadata, body, outcome, reason, attempts,
-                              retry_at, row_count, settled_at)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)
+                              retry_at, row_count, settled_at, unread)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)
         ON CONFLICT (id) DO UPDATE SET
             outcome = excluded.outcome, reason = excluded.reason, attempts = excluded.attempts,
             retry_at = excluded.retry_at, row_count = excluded.row_count, settled_at = excluded.settled_at,
-            locked_until = NULL
+            unread = excluded.unread, locked_until = NULL
         WHERE delivery.outcome != 'processed' OR excluded.outcome = 'processed'";
     let mut statement = connection.prepare_cached(UPSERT)?;
     for row in rows {
@@ -108,6 +108,7 @@ pub(super) fn write(connection: &Connection, rows: &[LedgerRow<'_>]) -> Result<(
             row.retry_at.map(ms),
             row.rows,
             ms(row.at),
+            row.unread.map(json_text),
         ])?;
     }
     Ok(())
@@ -134,6 +135,7 @@ pub(super) fn record_failure(
         attempts: attempt,
         retry_at,
         rows: 0,
+        unread: None,
         at: now,
     };
     write(connection, &[row])?;

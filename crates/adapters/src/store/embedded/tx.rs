@@ -15,7 +15,7 @@ use jiff::Timestamp;
 
 use super::{events, fetch, identity, ledger, records, sessions};
 use crate::store::apply::{self, Mode, Tried};
-use crate::store::tx::{AliasRow, LedgerRow, ProcessedRow, RecordWrite, Tx};
+use crate::store::tx::{AliasRow, LedgerRow, ProcessedRow, RecordWrite, ScoreWrite, Tx};
 use crate::store::{Applied, Prepared, ReferencePolicy, StoreError};
 
 /// An open transaction. The connection is borrowed exclusively, so that futures over it may move between threads.
@@ -112,6 +112,10 @@ impl Tx for SqliteTx<'_> {
 
     async fn write_records(&mut self, writes: &[RecordWrite<'_>]) -> Result<BTreeSet<RecordId>, StoreError> {
         records::write(self.connection, writes)
+    }
+
+    async fn write_scores(&mut self, writes: &[ScoreWrite<'_>]) -> Result<(), StoreError> {
+        records::write_scores(self.connection, writes)
     }
 
     async fn insert_events(&mut self, events: &[Outgoing]) -> Result<(), StoreError> {

@@ -9,6 +9,7 @@ use domain::outgoing::Outgoing;
 use domain::settle::Settlement;
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use tokio_postgres::types::Json;
 
 use super::events;
 use super::row::{column, get, integer, small, storable, strange};
@@ -23,20 +24,20 @@ use crate::store::{LedgerOutcome, Retry, StoreError};
 const WRITE: &str = "
 INSERT INTO delivery (id, received_at, environment, trace_id, reference, type_name, terra_user_id, delivery_order,
                       size_bytes, body_digest, late, metadata, body, outcome, reason, attempts, retry_at, row_count,
-                      settled_at)
+                      settled_at, unread)
 SELECT id, received_at, environment, trace_id, reference, type_name, terra_user_id, delivery_order,
-       size_bytes, body_digest, late, metadata, body, outcome, reason, attempts, retry_at, row_count, settled_at
+       size_bytes, body_digest, late, metadata, body, outcome, reason, attempts, retry_at, row_count, settled_at, unread
   FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bytea[],
               $9::bigint[], $10::bytea[], $11::boolean[], $12::jsonb[], $13::bytea[], $14::text[], $15::text[],
-              $16::integer[], $17::timestamptz[], $18::integer[], $19::timestamptz[])
+              $16::integer[], $17::timestamptz[], $18::integer[], $19::timestamptz[], $20::jsonb[])
        AS settled (id, received_at, environment, trace_id, reference, type_name, terra_user_id, delivery_order,
                    size_bytes, body_digest, late, metadata, body, outcome, reason, attempts, retry_at, row_count,
-                   settled_at)
+                   settled_at, unread)
  ORDER BY received_at, id
     ON CONFLICT (received_at, id) DO UPDATE
    SET outcome = excluded.outcome, reason = excluded.reason, attempts = excluded.attempts,
        retry_at = excluded.retry_at, locked_until = NULL, row_count = excluded.row_count,
-       settled_at = excluded.settled_at
+       settled_at = excluded.settled_at, unread = excluded.unread
  WHERE delivery.outcome <> 'processed' OR excluded.outcome = 'processed'";
 
 pub(super) async fn write(db: &Db, rows: &[LedgerRow<'_>]) -> Result<(), StoreError> {
@@ -67,6 +68,7 @@ pub(super) async fn write(db: &Db, rows: &[LedgerRow<'_>]) -> Result<(), StoreEr
             &column(&rows, |row| row.retry_at),
             &column(&rows, |row| integer(row.rows)),
             &column(&rows, |row| row.at),
+            &column(&rows, |row| row.unread.map(Json)),
         ],
     )
     .await?;
@@ -109,6 +111,7 @@ pub(super) async fn record_failure(
         attempts: attempt,
         retry_at,
         rows: 0,
+        unread: None,
         at: now,
     };
     write(db, &[row]).await?;

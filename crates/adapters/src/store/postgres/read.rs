@@ -8,6 +8,7 @@ use domain::id::{AliasKey, ConnectionId, DeliveryId, Environment, FetchJobId, Us
 use domain::identity::Status;
 use jiff::civil::Date;
 use tokio_postgres::Row;
+use tokio_postgres::types::Json;
 use uuid::Uuid;
 
 use super::identity;
@@ -107,7 +108,7 @@ fn assembled(rows: &[Row]) -> Result<Vec<ConnectionView>, StoreError> {
 
 const DELIVERIES: &str = "
 SELECT id, received_at, environment, trace_id, reference, type_name, terra_user_id, size_bytes, body_digest, late,
-       outcome, reason, attempts, retry_at, row_count, settled_at
+       outcome, reason, attempts, retry_at, row_count, settled_at, unread
   FROM delivery
  WHERE ($1::text IS NULL OR outcome = $1)
    AND ($2::text IS NULL OR type_name = $2)
@@ -144,7 +145,7 @@ pub(super) async fn deliveries(
 
 const DELIVERY: &str = "
 SELECT id, received_at, environment, trace_id, reference, type_name, terra_user_id, size_bytes, body_digest, late,
-       outcome, reason, attempts, retry_at, row_count, settled_at
+       outcome, reason, attempts, retry_at, row_count, settled_at, unread
   FROM delivery
  WHERE id = $1";
 
@@ -169,6 +170,7 @@ fn delivery_view(row: &Row) -> Result<DeliveryView, StoreError> {
         size_bytes: count(row, "size_bytes")?,
         body_digest: hex::encode(digest(row, "body_digest")?),
         late: get(row, "late")?,
+        unread: get::<Option<Json<_>>>(row, "unread")?.map(|Json(unread)| unread),
         settled_at: get(row, "settled_at")?,
     })
 }

@@ -4,90 +4,44 @@ use std::str::FromStr;
 
 use bytes::Bytes;
 use domain::id::{ConnectionId, RecordId, UserId};
+use domain::record::Scores;
 use jiff::Timestamp;
 use terra::event::DataKind;
+use terra::record::{Column, Scalar, Shape, columns};
 use tokio_postgres::Row;
+use tokio_postgres::types::Json;
 use uuid::Uuid;
 
-use super::activity::{self, After};
 use super::read::one_more;
-use super::row::{environment, get, strange};
+use super::record_sql::{kind_of, statements};
+use super::row::{alias_key, environment, get, order, strange};
 use super::unit::Db;
 use crate::payloads::Sealed;
-use crate::store::{ActivityView, Listing, Page, RecordView, Span, StoreError};
+use crate::store::record_table::{Bounds, bounds, with_scores};
+use crate::store::tx::StoredDocument;
+use crate::store::{Listing, Page, RecordView, Span, StoreError};
 
-pub(super) async fn activities(
-    db: &Db,
-    user: &UserId,
-    span: Span,
-    page: &Page,
-) -> Result<Listing<ActivityView>, StoreError> {
-    let rows = activity::of_user(db, user.as_str(), span, &after(page)?, one_more(page)).await?;
-    let views = rows
-        .iter()
-        .map(|row| {
-            Ok(ActivityView { record: view(row, DataKind::Activity.label())?, columns: activity::columns(row)? })
-        })
-        .collect::<Result<Vec<_>, StoreError>>()?;
-    Ok(Listing::of(views, page, |view| cursor(&view.record)))
-}
-
-const OF_USER: &str = "
-WITH mine AS MATERIALIZED (
-    SELECT environment, terra_user_id, connection_id, provider FROM alias WHERE user_id = $1
-)
-SELECT document_record.id, mine.connection_id, mine.provider, document_record.environment,
-       document_record.terra_user_id, document_record.natural_key, document_record.order_inferred,
-       document_record.deleted, document_record.start_at, document_record.start_time, document_record.end_time,
-       document_record.updated_at
-  FROM mine
-  JOIN document_record
-    ON document_record.environment = mine.environment AND document_record.terra_user_id = mine.terra_user_id
-   AND document_record.kind = $2
- WHERE NOT document_record.deleted
-   AND ($3::timestamptz IS NULL OR document_record.start_at >= $3)
-   AND ($4::timestamptz IS NULL OR document_record.start_at < $4)
-   AND ($6::uuid IS NULL
-        OR CASE WHEN $5::timestamptz IS NULL THEN document_record.start_at IS NULL AND document_record.id > $6
-                ELSE document_record.start_at < $5 OR (document_record.start_at = $5 AND document_record.id > $6)
-                     OR document_record.start_at IS NULL
-           END)
-   AND NOT EXISTS (
-       SELECT FROM mine AS other
-         JOIN document_record AS newer
-           ON newer.environment = other.environment AND newer.terra_user_id = other.terra_user_id AND newer.kind = $2
-          AND newer.natural_key = document_record.natural_key
-        WHERE other.connection_id = mine.connection_id
-          AND (newer.record_order, newer.id) > (document_record.record_order, document_record.id))
- ORDER BY document_record.start_at DESC NULLS LAST, document_record.id
- LIMIT $7";
-
-pub(super) async fn documents(
+pub(super) async fn of_user(
     db: &Db,
     user: &UserId,
     kind: DataKind,
     span: Span,
     page: &Page,
 ) -> Result<Listing<RecordView>, StoreError> {
-    let after = after(page)?;
-    let rows = match kind {
-        DataKind::Activity => activity::of_user(db, user.as_str(), span, &after, one_more(page)).await?,
-        DataKind::Sleep
-        | DataKind::Daily
-        | DataKind::Body
-        | DataKind::Nutrition
-        | DataKind::Menstruation
-        | DataKind::Athlete
-        | DataKind::PlannedWorkout
-        | DataKind::Hormone
-        | DataKind::HealthObservation => {
-            let limit = one_more(page);
-            db.rows(OF_USER, &[&user.as_str(), &kind.label(), &span.from, &span.to, &after.start_at, &after.id, &limit])
-                .await?
-        }
+    let After { start_at, id } = after(page)?;
+    let (sql, user, limit) = (&statements(kind).of_user, user.as_str(), one_more(page));
+    let rows = match bounds(kind, span) {
+        Bounds::Days { from, to } => db.rows(sql, &[&user, &from, &to, &start_at, &id, &limit]).await?,
+        Bounds::Moments(Span { from, to }) => db.rows(sql, &[&user, &from, &to, &start_at, &id, &limit]).await?,
     };
-    let views = rows.iter().map(|row| view(row, kind.label())).collect::<Result<Vec<_>, _>>()?;
+    let views = rows.iter().map(|row| view(row, kind)).collect::<Result<Vec<_>, _>>()?;
     Ok(Listing::of(views, page, cursor))
+}
+
+/// Where a listing goes on: after this start (`None`: among those without one) and id.
+struct After {
+    start_at: Option<Timestamp>,
+    id: Option<Uuid>,
 }
 
 /// `<start in ms | null>:<id>`.
@@ -106,40 +60,56 @@ fn after(page: &Page) -> Result<After, StoreError> {
     Ok(After { start_at, id: Some(Uuid::from_str(id).map_err(|_| StoreError::BadCursor)?) })
 }
 
-const ONE: &str = "
-SELECT activity.id, 'activity' AS kind, alias.connection_id, alias.provider, activity.environment,
-       activity.terra_user_id, activity.natural_key, activity.order_inferred, activity.deleted, activity.start_at,
-       activity.start_time, activity.end_time, activity.updated_at
-  FROM activity
-  JOIN alias ON alias.environment = activity.environment AND alias.terra_user_id = activity.terra_user_id
- WHERE activity.id = $1
- UNION ALL
-SELECT document_record.id, document_record.kind, alias.connection_id, alias.provider, document_record.environment,
-       document_record.terra_user_id, document_record.natural_key, document_record.order_inferred,
-       document_record.deleted, document_record.start_at, document_record.start_time, document_record.end_time,
-       document_record.updated_at
-  FROM document_record
-  JOIN alias ON alias.environment = document_record.environment
-            AND alias.terra_user_id = document_record.terra_user_id
- WHERE document_record.id = $1";
-
 pub(super) async fn one(db: &Db, id: RecordId) -> Result<Option<RecordView>, StoreError> {
-    let Some(row) = db.row(ONE, &[&id.0]).await? else { return Ok(None) };
+    let Some((kind, row)) = row_of(db, id).await? else { return Ok(None) };
+    view(&row, kind).map(Some)
+}
+
+pub(super) async fn document(db: &Db, id: RecordId) -> Result<Option<(Sealed, Scores)>, StoreError> {
+    let Some((_, row)) = row_of(db, id).await? else { return Ok(None) };
+    Ok(Some((Sealed(Bytes::from(get::<Vec<u8>>(&row, "document")?)), scores(&row)?)))
+}
+
+async fn row_of(db: &Db, id: RecordId) -> Result<Option<(DataKind, Row)>, StoreError> {
+    let Some(row) = db.row(kind_of(), &[&id.0]).await? else { return Ok(None) };
     let kind = DataKind::parse(get(&row, "kind")?).ok_or_else(|| strange("kind"))?;
-    view(&row, kind.label()).map(Some)
+    Ok(db.row(&statements(kind).one, &[&id.0]).await?.map(|row| (kind, row)))
 }
 
-const DOCUMENT: &str = "
-SELECT document FROM activity WHERE id = $1
- UNION ALL
-SELECT document FROM document_record WHERE id = $1";
-
-pub(super) async fn document(db: &Db, id: RecordId) -> Result<Option<Sealed>, StoreError> {
-    let row = db.row(DOCUMENT, &[&id.0]).await?;
-    row.map(|row| Ok(Sealed(Bytes::from(get::<Vec<u8>>(&row, "document")?)))).transpose()
+/// Documents of a kind in the order of their ids, to be read again.
+pub(super) async fn documents(
+    db: &Db,
+    kind: DataKind,
+    after: Option<RecordId>,
+    limit: u32,
+) -> Result<Vec<StoredDocument>, StoreError> {
+    let after = after.map(|id| id.0);
+    let rows = db.rows(&statements(kind).documents, &[&after, &i64::from(limit)]).await?;
+    let stored = |row: &Row| {
+        Ok(StoredDocument {
+            id: RecordId(get(row, "id")?),
+            alias: alias_key(row)?,
+            order: order(row, "record_order")?,
+            scores: get::<Option<Json<Scores>>>(row, "enrichment")?.map(|Json(scores)| scores).unwrap_or_default(),
+            document: Sealed(Bytes::from(get::<Vec<u8>>(row, "document")?)),
+        })
+    };
+    rows.iter().map(stored).collect()
 }
 
-fn view(row: &Row, kind: &'static str) -> Result<RecordView, StoreError> {
+/// The scores of a record, those it has under other aliases of its connection included.
+fn scores(row: &Row) -> Result<Scores, StoreError> {
+    let own: Option<Json<Scores>> = get(row, "enrichment")?;
+    let elsewhere: Option<Json<Vec<Scores>>> = get(row, "elsewhere")?;
+    let mut scores = own.map(|Json(own)| own).unwrap_or_default();
+    for other in elsewhere.into_iter().flat_map(|Json(elsewhere)| elsewhere) {
+        scores.join(other);
+    }
+    Ok(scores)
+}
+
+fn view(row: &Row, kind: DataKind) -> Result<RecordView, StoreError> {
+    let values = columns(kind).iter().map(|column| value(row, column)).collect::<Result<Vec<_>, _>>()?;
     Ok(RecordView {
         id: RecordId(get(row, "id")?),
         kind,
@@ -154,5 +124,17 @@ fn view(row: &Row, kind: &'static str) -> Result<RecordView, StoreError> {
         order_inferred: get(row, "order_inferred")?,
         updated_at: get(row, "updated_at")?,
         start_at: get(row, "start_at")?,
+        values: with_scores(kind, values, &scores(row)?),
+    })
+}
+
+fn value(row: &Row, column: &Column) -> Result<Option<Scalar>, StoreError> {
+    let name = column.sql_name();
+    let broken = |cause| super::error::of_postgres(&cause);
+    Ok(match column.shape {
+        Shape::Number => row.try_get::<_, Option<f64>>(name.as_str()).map_err(broken)?.map(Scalar::Number),
+        Shape::Integer => row.try_get::<_, Option<i64>>(name.as_str()).map_err(broken)?.map(Scalar::Integer),
+        Shape::Text => row.try_get::<_, Option<String>>(name.as_str()).map_err(broken)?.map(Scalar::Text),
+        Shape::Flag => row.try_get::<_, Option<bool>>(name.as_str()).map_err(broken)?.map(Scalar::Flag),
     })
 }

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use super::unit::Db;
 use super::{events, fetch, history, identity, ledger, processed, records, references, sessions};
 use crate::store::StoreError;
-use crate::store::tx::{AliasRow, LedgerRow, ProcessedRow, RecordWrite, Tx};
+use crate::store::tx::{AliasRow, LedgerRow, ProcessedRow, RecordWrite, ScoreWrite, Tx};
 
 #[async_trait]
 impl Tx for Db {
@@ -87,6 +87,10 @@ impl Tx for Db {
 
     async fn write_records(&mut self, writes: &[RecordWrite<'_>]) -> Result<BTreeSet<RecordId>, StoreError> {
         records::write(self, writes).await
+    }
+
+    async fn write_scores(&mut self, writes: &[ScoreWrite<'_>]) -> Result<(), StoreError> {
+        records::write_scores(self, writes).await
     }
 
     async fn insert_events(&mut self, events: &[Outgoing]) -> Result<(), StoreError> {

@@ -89,14 +89,14 @@ async fn create_partition(db: &Db, day: Date, next: Date) -> Result<(), StoreErr
               WHERE received_at >= '{day} 00:00+00' AND received_at < '{next} 00:00+00'
              RETURNING id, received_at, environment, trace_id, reference, type_name, terra_user_id, delivery_order,
                        size_bytes, body_digest, late, metadata, body, outcome, reason, attempts, retry_at,
-                       locked_until, row_count, settled_at
+                       locked_until, row_count, settled_at, unread
          )
          INSERT INTO {name} (id, received_at, environment, trace_id, reference, type_name, terra_user_id,
                              delivery_order, size_bytes, body_digest, late, metadata, body, outcome, reason, attempts,
-                             retry_at, locked_until, row_count, settled_at)
+                             retry_at, locked_until, row_count, settled_at, unread)
          SELECT id, received_at, environment, trace_id, reference, type_name, terra_user_id, delivery_order,
                 size_bytes, body_digest, late, metadata, body, outcome, reason, attempts, retry_at, locked_until,
-                row_count, settled_at
+                row_count, settled_at, unread
            FROM moved;
          ALTER TABLE delivery ATTACH PARTITION {name} FOR VALUES FROM ('{day} 00:00+00') TO ('{next} 00:00+00');"
     ))

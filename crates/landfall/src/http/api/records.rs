@@ -5,6 +5,7 @@ use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpResponse, web};
 use adapters::store::{RecordView, Span, StoreError};
 use domain::id::RecordId;
+use domain::record::overlaid;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -21,8 +22,9 @@ const IDS_MAX: usize = 500;
 /// Records of one request that are read at the same time.
 const READS_AT_ONCE: usize = 8;
 
-/// The plural in the path → the kind. Activities have columns, and a handler, of their own.
-const KINDS: [(&str, DataKind); 9] = [
+/// The plural in the path → the kind.
+const KINDS: [(&str, DataKind); 11] = [
+    ("activities", DataKind::Activity),
     ("sleeps", DataKind::Sleep),
     ("dailies", DataKind::Daily),
     ("bodies", DataKind::Body),
@@ -32,6 +34,7 @@ const KINDS: [(&str, DataKind); 9] = [
     ("observations", DataKind::HealthObservation),
     ("athletes", DataKind::Athlete),
     ("planned-workouts", DataKind::PlannedWorkout),
+    ("lab-reports", DataKind::LabReport),
 ];
 
 #[derive(Deserialize)]
@@ -41,28 +44,20 @@ pub(super) struct Filter {
     to: Option<String>,
     after: Option<String>,
     limit: Option<String>,
+    /// `true`: each record with Terra's whole object, samples included, as `document`.
+    samples: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Detail {
+    samples: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Wanted {
     ids: Vec<RecordId>,
-}
-
-pub(super) async fn activities(
-    _: Authorized<Records>,
-    app: web::Data<App>,
-    user: web::Path<String>,
-    filter: web::Query<Filter>,
-) -> Result<HttpResponse, Problem> {
-    let filter = filter.into_inner();
-    let span = span(filter.from, filter.to)?;
-    let page = page(filter.after, filter.limit)?;
-    let listing = app.ports.store.activities(&user_of(&user)?, span, &page).await?;
-    // Both halves of an activity have its times. As a value each name is there once.
-    let activities: Result<Vec<Value>, _> = listing.items.iter().map(serde_json::to_value).collect();
-    let activities = activities.map_err(|error| Problem::unavailable("unreadable_record", error.to_string()))?;
-    Ok(items(activities, listing.next))
 }
 
 pub(super) async fn list(
@@ -76,15 +71,52 @@ pub(super) async fn list(
     let filter = filter.into_inner();
     let span = span(filter.from, filter.to)?;
     let page = page(filter.after, filter.limit)?;
+    let with_samples = yes("samples", filter.samples.as_deref())?;
     let listing = app.ports.store.records(&user_of(&user)?, kind, span, &page).await?;
+    if with_samples {
+        let next = listing.next;
+        return Ok(items(with_documents(&app, listing.items).await?, next));
+    }
     Ok(listed(&listing))
+}
+
+/// Each record with its document, read a few at a time.
+async fn with_documents(app: &App, records: Vec<RecordView>) -> Result<Vec<Value>, Problem> {
+    stream::iter(records.into_iter().map(|record| with_document(app, record)))
+        .buffered(READS_AT_ONCE)
+        .try_collect()
+        .await
+}
+
+async fn with_document(app: &App, record: RecordView) -> Result<Value, Problem> {
+    let document = document_of(app, record.id).await?;
+    let broken = |error: serde_json::Error| Problem::unavailable("unreadable_record", error.to_string());
+    let mut value = serde_json::to_value(&record).map_err(broken)?;
+    // A number that no number of ours can hold stands in the document's own text only.
+    value["document"] = serde_json::from_str(&document).unwrap_or(Value::Null);
+    Ok(value)
+}
+
+/// Terra's object as last sent, its scores as merged.
+async fn document_of(app: &App, id: RecordId) -> Result<String, Problem> {
+    let (sealed, scores) = app.ports.store.record_document(id).await?.ok_or_else(|| unknown(id))?;
+    let document = app.ports.payloads.unseal(&sealed).await?;
+    Ok(overlaid(&String::from_utf8_lossy(&document), &scores))
+}
+
+fn yes(name: &str, value: Option<&str>) -> Result<bool, Problem> {
+    match value {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(_) => Err(Problem::bad_parameter(format!("{name}: is `true` or `false`"))),
+    }
 }
 
 fn kind_of(plural: &str) -> Result<DataKind, Problem> {
     let found = KINDS.iter().find(|(name, _)| *name == plural).map(|(_, kind)| *kind);
     found.ok_or_else(|| {
         let names: Vec<&str> = KINDS.iter().map(|(name, _)| *name).collect();
-        Problem::not_found("unknown_kind", format!("`{plural}` is none of activities, {}", names.join(", ")))
+        Problem::not_found("unknown_kind", format!("`{plural}` is none of {}", names.join(", ")))
     })
 }
 
@@ -101,21 +133,23 @@ pub(super) async fn show(
     _: Authorized<Records>,
     app: web::Data<App>,
     id: web::Path<RecordId>,
+    detail: web::Query<Detail>,
 ) -> Result<HttpResponse, Problem> {
+    let with_samples = yes("samples", detail.samples.as_deref())?;
     match app.ports.store.record(*id).await? {
+        Some(record) if with_samples => Ok(private(StatusCode::OK, &with_document(&app, record).await?)),
         Some(record) => Ok(private(StatusCode::OK, &record)),
         None => Err(unknown(*id)),
     }
 }
 
-/// Terra's object, with its samples, byte for byte as it was kept.
+/// Terra's object, with its samples, as it was kept.
 pub(super) async fn document(
     _: Authorized<Records>,
     app: web::Data<App>,
     id: web::Path<RecordId>,
 ) -> Result<HttpResponse, Problem> {
-    let sealed = app.ports.store.record_document(*id).await?.ok_or_else(|| unknown(*id))?;
-    let document = app.ports.payloads.unseal(&sealed).await?;
+    let document = document_of(&app, *id).await?;
     Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).content_type("application/json").body(document))
 }
 

@@ -25,7 +25,7 @@ async fn a_reauthentication_joins_and_the_younger_id_leads_to_the_older() {
     assert!(matches!(bench.store.connection(ConnectionId(Uuid::max())).await.unwrap(), Found::Unknown));
     let activities = bench.activities("ann", &Page::default()).await.items;
     assert_eq!(activities.len(), 1, "one record per key of a connection");
-    assert_eq!(activities[0].columns.distance_meters, Some(2.0));
+    assert_eq!(activities[0].value("distance_meters"), Some(&Scalar::Number(2.0)));
 
     let decided = bench.store.split(before.id, "ops", at(40)).await.unwrap();
     assert_eq!(decided, Decided::Done { connection: before.id });
