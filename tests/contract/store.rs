@@ -11,6 +11,7 @@ mod events;
 mod fetch;
 mod identity;
 mod ledger;
+mod merging;
 mod records;
 mod resolver;
 mod sessions;
@@ -71,6 +72,13 @@ mod reference_is_the_user {
         records::a_newer_version_outside_the_span_leaves_no_older_one_inside,
         records::a_cursor_of_somebody_else_is_refused,
         records::strange_content_is_kept_whole,
+        merging::a_null_erases_no_score_and_a_late_one_still_counts,
+        merging::a_score_stays_when_the_person_gets_a_new_id,
+        merging::versions_that_cannot_be_ordered_are_asked_for_once,
+        merging::a_lab_report_belongs_to_whom_its_uploader_named,
+        merging::what_could_not_be_read_is_named_and_the_rest_applied,
+        merging::columns_are_refilled_from_documents,
+        merging::random_deliveries_in_random_order_end_as_the_model_says,
         identity::an_assigned_connection_lets_its_held_events_go,
         identity::a_held_event_gives_way_to_a_later_one_about_the_same_record,
         identity::a_reference_that_comes_late_lets_held_events_go,

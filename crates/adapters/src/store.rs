@@ -152,10 +152,10 @@ pub enum Schema {
 }
 
 /// The schema level of this binary: it needs exactly what migrations up to here create.
-pub const SCHEMA_VERSION: u32 = 3;
+pub const SCHEMA_VERSION: u32 = 4;
 
-/// The oldest schema this binary still works with: usually the one before, so that processes can be replaced one by one.
-pub const SCHEMA_OLDEST: u32 = 3;
+/// The oldest schema this binary still works with: migrate first, then replace processes one by one.
+pub const SCHEMA_OLDEST: u32 = 4;
 
 /// Judges a schema: `version` is the last migration applied, `readable_from` the oldest binary level that it suits,
 /// as its own migrations say.

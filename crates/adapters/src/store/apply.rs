@@ -22,6 +22,7 @@ use super::tx::{AliasRow, LedgerOutcome, LedgerRow, Tx};
 use super::{Applied, Prepared, ReferencePolicy, StoreError};
 
 mod claim;
+mod doubt;
 mod identity;
 mod records;
 mod resolver;
@@ -80,6 +81,8 @@ pub async fn apply<T: Tx + ?Sized>(
 
     let owners = Owners::new(&rows, connections);
     let written = write_records(tx, batch, &fresh, &happenings, &owners, now, &mut events).await?;
+    let undecided = doubt::jobs(&written.in_doubt, &origins, now);
+    tx.insert_fetch_jobs(&undecided, now + doubt::SETTLE).await?;
     events.extend(plans.iter().flat_map(|plan| &plan.notices).map(|notice| noticed(notice, policy)));
     tx.insert_events(&events).await?;
     let history: Vec<_> =

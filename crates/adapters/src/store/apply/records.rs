@@ -54,8 +54,17 @@ fn as_connection(row: &AliasRow) -> Connection {
 pub(super) struct Written {
     /// Records inserted, changed or deleted, per fresh plan.
     pub(super) rows: Vec<u32>,
-    /// Records of which two versions could not be put in order, each with its plan.
-    pub(super) in_doubt: Vec<(usize, RecordKey, Option<String>)>,
+    /// Records of which two versions could not be put in order.
+    pub(super) in_doubt: Vec<InDoubt>,
+}
+
+pub(super) struct InDoubt {
+    /// Its plan's place among the fresh ones.
+    pub(super) position: usize,
+    pub(super) key: RecordKey,
+    pub(super) provider: Option<String>,
+    /// As delivered.
+    pub(super) start_time: Option<String>,
 }
 
 /// Merges the records of the batch into what is kept, and adds the events that follow.
@@ -104,7 +113,12 @@ pub(super) async fn write_records<T: Tx + ?Sized>(
             events.push(event);
         }
         if merged.in_doubt {
-            done.in_doubt.push((position, record.key.clone(), record.reading.start_time.clone()));
+            done.in_doubt.push(InDoubt {
+                position,
+                key: record.key.clone(),
+                provider: owner.and_then(|owner| owner.provider.clone()),
+                start_time: record.reading.start_time.clone(),
+            });
         }
     }
     Ok(done)
