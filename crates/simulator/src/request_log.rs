@@ -6,6 +6,7 @@ use actix_web::middleware::Next;
 use actix_web::{Error, web};
 use serde::Serialize;
 
+use crate::fault::user_of;
 use crate::lock::lock;
 use crate::world::World;
 
@@ -34,6 +35,11 @@ pub(crate) async fn watch<B: MessageBody>(request: ServiceRequest, next: Next<B>
     if let Some(world) = world.filter(|_| !entry.path.starts_with(CONTROL_PREFIX)) {
         entry.at_ms = world.clock.unix_ms();
         entry.status = response.status().as_u16();
+        if entry.status == 429
+            && let Some(user_id) = user_of(&entry.query)
+        {
+            lock(&world.spent).entry(user_id).or_default().too_many += 1;
+        }
         lock(&world.requests).push(entry);
     }
     Ok(response)

@@ -12,8 +12,10 @@ use crate::clock::Clock;
 use crate::courier::Courier;
 use crate::dials::Dials;
 use crate::dice::Dice;
+use crate::disturbance::Disturbance;
 use crate::fault::Fault;
 use crate::lock::lock;
+use crate::outage::Outages;
 use crate::rate_limit::Spent;
 use crate::request_log::RequestEntry;
 use crate::ring::Ring;
@@ -38,6 +40,9 @@ pub(crate) struct World {
     pub(crate) faults: Mutex<Vec<Fault>>,
     pub(crate) requests: Mutex<Ring<RequestEntry>>,
     pub(crate) spent: Mutex<HashMap<String, Spent>>,
+    /// For the next large requests.
+    pub(crate) disturbances: Mutex<Vec<Disturbance>>,
+    pub(crate) outages: Mutex<Outages>,
     /// Bodies that an `s3_payload` event points to, newest last.
     pub(crate) payloads: Mutex<Ring<(String, bytes::Bytes)>>,
     ids: Mutex<Dice>,
@@ -68,6 +73,8 @@ impl World {
             faults: Mutex::default(),
             requests: Mutex::new(Ring::holding(REQUEST_ENTRIES_MAX)),
             spent: Mutex::default(),
+            disturbances: Mutex::default(),
+            outages: Mutex::default(),
             payloads: Mutex::new(Ring::holding(PAYLOADS_MAX)),
             ids: Mutex::new(Dice::of(settings.seed, &["ids", &run.to_string()])),
         }

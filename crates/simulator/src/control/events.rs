@@ -231,7 +231,7 @@ fn user(world: &World, order: &Order) -> User {
             let fits = |user: &&User| order.provider.as_ref().is_none_or(|provider| user.provider == *provider);
             users.of_reference(reference_id).into_iter().find(fits)
         }
-        (None, None) => users.all().first(),
+        (None, None) => users.all().next(),
     };
     if let Some(known) = known {
         return known.clone();

@@ -39,12 +39,13 @@ pub(crate) fn processing(user: &User) -> Value {
     })
 }
 
-pub(crate) fn rate_limit_hit(user: &User, date: &str, retrying_at: &str) -> Value {
+/// The provider refused data of these days; Terra asks again by itself.
+pub(crate) fn rate_limit_hit(user: &User, start_date: &str, end_date: &str, retrying_at: &str) -> Value {
     json!({
         "type": "rate_limit_hit",
         "user": user.to_json(),
-        "start_date": date,
-        "end_date": date,
+        "start_date": start_date,
+        "end_date": end_date,
         "retrying_at": retrying_at,
         "message": "Provider rate limit hit; the request will be retried",
         "version": VERSION,
