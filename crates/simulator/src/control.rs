@@ -5,6 +5,7 @@ mod events;
 mod large_requests;
 mod logs;
 mod outages;
+mod payloads;
 mod settings;
 mod users;
 
@@ -41,7 +42,9 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
             .route("/outages", web::post().to(outages::begin))
             .route("/outages", web::get().to(outages::list))
             .route("/outages", web::delete().to(outages::end_all))
-            .route("/payloads/{id}", web::get().to(events::payload))
+            .route("/payloads/{id}", web::get().to(payloads::download))
+            .route("/payloads/{id}", web::head().to(payloads::download))
+            .route("/payloads/{id}/moved", web::get().to(payloads::moved))
             .route("/settings", web::get().to(settings::show))
             .route("/settings", web::post().to(settings::change))
             .route("/users", web::get().to(users::list))

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::payload::Ping;
 use crate::rate_limit::Budget;
 use crate::retry::RetrySchedule;
 use crate::settings::{Amount, AuthWebhook, Dialect, Settings};
@@ -20,6 +21,8 @@ pub(crate) struct Dials {
     pub(crate) history_days: u32,
     pub(crate) data: Amount,
     pub(crate) budget: Budget,
+    /// Ping mode of the destination, if it is in it.
+    pub(crate) ping: Option<Ping>,
     pub(crate) legacy_widget_gone: bool,
     pub(crate) providers: Vec<String>,
     pub(crate) signing_secret: String,
@@ -40,6 +43,7 @@ impl From<&Settings> for Dials {
             history_days: settings.history_days,
             data: settings.data,
             budget: settings.budget,
+            ping: None,
             legacy_widget_gone: settings.legacy_widget_gone,
             providers: settings.providers.clone(),
             signing_secret: settings.signing_secret.clone(),

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::lock::lock;
 use crate::refusal::{HTML_ERROR, Refusal};
-use crate::request_log::CONTROL_PREFIX;
+use crate::request_log::is_control;
 use crate::world::World;
 
 /// A call waits no longer than this for a fault's delay.
@@ -113,7 +113,7 @@ pub(crate) async fn inject<B: MessageBody>(
 }
 
 fn take(world: &World, request: &ServiceRequest) -> Option<Fault> {
-    if request.path().starts_with(CONTROL_PREFIX) {
+    if is_control(request.path()) {
         return None;
     }
     let mut faults = lock(&world.faults);

@@ -23,6 +23,7 @@ mod large_request;
 mod live;
 mod lock;
 mod outage;
+mod payload;
 mod rate_limit;
 mod redirect;
 mod refusal;

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::dials::Dials;
 use crate::lock::lock;
+use crate::payload::Ping;
 use crate::settings::{Amount, AuthWebhook, Dialect};
 use crate::world::World;
 
@@ -34,12 +35,16 @@ pub(crate) struct Change {
     budget_window_seconds: Option<f64>,
     budget_days: Option<i64>,
     budget_request_days: Option<i64>,
+    /// `null` ends ping mode.
+    #[serde(default, deserialize_with = "present")]
+    ping: Option<Option<Ping>>,
     legacy_widget_gone: Option<bool>,
     providers: Option<Vec<String>>,
     signing_secret: Option<String>,
 }
 
-fn present<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Option<String>>, D::Error> {
+/// Tells `null` from nothing.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(value: D) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(value).map(Some)
 }
 
@@ -72,6 +77,7 @@ fn apply(dials: &mut Dials, change: Change) {
     set(&mut dials.budget.window_ms, window_ms);
     set(&mut dials.budget.days_per_window, change.budget_days);
     set(&mut dials.budget.days_per_request, change.budget_request_days);
+    set(&mut dials.ping, change.ping);
     set(&mut dials.legacy_widget_gone, change.legacy_widget_gone);
     set(&mut dials.providers, change.providers);
     set(&mut dials.signing_secret, change.signing_secret);
@@ -104,6 +110,7 @@ fn shown(dials: &Dials) -> Value {
         "budget_window_seconds": dials.budget.window_ms as f64 / 1_000.0,
         "budget_days": dials.budget.days_per_window,
         "budget_request_days": dials.budget.days_per_request,
+        "ping": dials.ping,
         "legacy_widget_gone": dials.legacy_widget_gone,
         "providers": dials.providers,
     })

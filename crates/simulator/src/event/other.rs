@@ -75,8 +75,8 @@ pub(crate) fn healthcheck(now: &str) -> Value {
 }
 
 /// The payload itself waits behind the URL; whose it is stands only in there.
-pub(crate) fn s3_payload(url: &str) -> Value {
-    json!({ "type": "s3_payload", "status": "success", "url": url, "expires_in": 300 })
+pub(crate) fn s3_payload(url: &str, expires_in: u64) -> Value {
+    json!({ "type": "s3_payload", "status": "success", "url": url, "expires_in": expires_in })
 }
 
 pub(crate) fn lab_report_completed(event_id: &str, now: &str, data: &Value) -> Value {

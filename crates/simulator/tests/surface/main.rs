@@ -9,6 +9,7 @@ mod data;
 mod delivery;
 mod disturbed;
 mod outage;
+mod ping;
 mod receiver;
 mod stage;
 mod users;
