@@ -14,8 +14,8 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::fetch::{FetchJob, Pace, Reaction};
-use domain::id::{AliasKey, ConnectionId, Environment, RecordId, ReferenceId, SessionId, UserId};
+use domain::fetch::{FetchJob, PauseScope, Reaction};
+use domain::id::{ConnectionId, Environment, FetchJobId, RecordId, ReferenceId, SessionId, UserId};
 use domain::outgoing::Published;
 use domain::plan::{Plan, Sighting};
 use domain::record::Scores;
@@ -28,12 +28,15 @@ use crate::payloads::Sealed;
 use crate::queue::Job;
 
 pub mod apply;
+mod backfill;
 pub mod embedded;
+mod fetching;
 pub mod postgres;
 mod record_table;
 pub mod tx;
 pub mod view;
 
+pub use fetching::FetchAsk;
 pub use tx::{LedgerOutcome, Reprojection, StoredDocument};
 pub use view::{AuthEventView, ConnectionView, DeliveryView, DriftView, FetchView, Listing, Page, RecordView, Stats};
 
@@ -296,15 +299,10 @@ pub trait Store: Send + Sync {
 
     // --- fetch
 
-    /// Takes due fetch jobs within the installation's pace, hidden from others until `until`.
-    async fn lease_fetch_jobs(
-        &self,
-        now: Timestamp,
-        until: Timestamp,
-        pace: Pace,
-        limit: u32,
-    ) -> Result<Vec<LeasedFetch>, StoreError>;
-    /// Keeps what became of a job; false where the lease was lost meanwhile, and then nothing was kept.
+    /// Takes due fetch jobs within the installation's pace and each user's budget, hidden from others for a while:
+    /// urgent ones first, users in turn.
+    async fn lease_fetch_jobs(&self, ask: &FetchAsk) -> Result<Vec<LeasedFetch>, StoreError>;
+    /// Keeps what became of a job, and the pauses that follow; false where the lease was lost meanwhile, and then nothing was kept.
     async fn finish_fetch(
         &self,
         leased: &LeasedFetch,
@@ -312,14 +310,18 @@ pub trait Store: Send + Sync {
         status: Option<u16>,
         now: Timestamp,
     ) -> Result<bool, StoreError>;
-    /// Puts off the open jobs of an alias, or of a whole environment.
-    async fn postpone_fetches(
+    /// Lets jobs rest, those queued later as well. `subject` is what [`PauseScope::subject`] says of a job.
+    async fn pause_fetches(
         &self,
         environment: &Environment,
-        alias: Option<&AliasKey>,
+        scope: PauseScope,
+        subject: &str,
         until: Timestamp,
+        reason: &str,
     ) -> Result<(), StoreError>;
+    /// Queues jobs, each day of an alias and kind once: what overlaps or adjoins a waiting one becomes one with it.
     async fn enqueue_fetches(&self, jobs: &[FetchJob], now: Timestamp) -> Result<(), StoreError>;
+    async fn fetch(&self, id: FetchJobId) -> Result<Option<FetchView>, StoreError>;
     async fn fetches(&self, filter: &FetchFilter, page: &Page) -> Result<Listing<FetchView>, StoreError>;
 
     // --- what runs once
@@ -405,15 +407,4 @@ pub enum StoreError {
     /// A page cursor that this store did not give out.
     #[error("the cursor is not one of ours")]
     BadCursor,
-}
-
-/// What a fetch job's row says of its state.
-pub fn fetch_state(reaction: &Reaction) -> &'static str {
-    match reaction {
-        Reaction::Requested { .. } => "requested",
-        Reaction::Inline => "done",
-        Reaction::Nothing => "nothing",
-        Reaction::Wait { .. } | Reaction::Retry { .. } | Reaction::PauseEnvironment { .. } => "queued",
-        Reaction::Failed { .. } => "failed",
-    }
 }

@@ -197,6 +197,10 @@ impl TerraClient {
             query.push(("end_date", request.window.end.to_string()));
             query.push(("with_samples", flag(request.with_samples)));
         }
+        if request.to_webhook {
+            // Where the provider's quota is used up, Terra asks again by itself and delivers later.
+            query.push(("retry_if_rate_limited", flag(true)));
+        }
         let answer = self.ask(self.get(&[request.kind.label()]).query(&query)).await?;
         Ok(DataAnswer { status: answer.status, body: answer.body.unwrap_or_default(), limit: answer.limit })
     }

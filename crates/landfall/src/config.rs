@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use adapters::store::ReferencePolicy;
-use domain::fetch::Pace;
+use domain::fetch::{Budget, Pace};
 use domain::id::Environment;
 use secrecy::SecretString;
 use terra::signature::Secret;
@@ -44,6 +44,9 @@ pub(crate) struct Config {
     pub(crate) backfill_days: u32,
     pub(crate) fetch_inline: bool,
     pub(crate) fetch_pace: Pace,
+    pub(crate) fetch_budget: Budget,
+    pub(crate) fetch_window_days: u32,
+    pub(crate) backfill_stall: Duration,
     pub(crate) retention_deliveries: Duration,
     pub(crate) workers: usize,
     pub(crate) shutdown_grace: Duration,

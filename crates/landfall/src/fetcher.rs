@@ -1,17 +1,18 @@
 //! Fetch jobs → Terra: leased rows, one request each, and one reaction per answer.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use adapters::payloads::Hint;
 use adapters::queue::Job;
-use adapters::store::LeasedFetch;
+use adapters::store::{FetchAsk, LeasedFetch};
 use adapters::terra_client::{DataAnswer, DataRequest, TerraClient};
-use domain::delivery::{Admission, Delivery, Origin, Receipt};
-use domain::fetch::{self, Answer, Reaction};
+use domain::delivery::{Admission, Delivery, Receipt};
+use domain::fetch::{self, Answer, FetchOrigin, PauseScope, Reaction};
 use domain::id::{DeliveryId, derived_uuid};
-use futures_util::future::join_all;
-use jiff::SignedDuration;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use jiff::{SignedDuration, Timestamp};
 use metrics::counter;
 use terra::headers::DeliveryHeaders;
 use terra::reply::{DataReply, data_reply};
@@ -24,60 +25,105 @@ use crate::telemetry;
 use crate::wiring::Ports;
 use crate::worker::chance;
 
-const AT_ONCE: u32 = 8;
+/// Requests under way at once in one fetcher.
+const AT_ONCE: usize = 16;
+/// Of these, kept free for what somebody waits for: slow answers about history must not hold it up.
+const RESERVED: usize = 4;
+/// Jobs worth a transaction, while others are under way.
+const LEASE_MIN: usize = 4;
 /// Longer than a request may take (30 s); after a crash a job waits this long.
 const LEASE: SignedDuration = SignedDuration::from_secs(45);
 const POLL: Duration = Duration::from_millis(250);
 
+/// Asks Terra until stopped. Several may run, here and elsewhere: pace and budgets are in the store.
 pub(crate) async fn run(ports: Ports, config: Arc<Config>, stop: CancellationToken) {
+    let mut under_way = FuturesUnordered::new();
+    let mut looked_for_urgent = Instant::now();
     while !stop.is_cancelled() {
-        let now = ports.clock.now();
-        let leased = match ports.store.lease_fetch_jobs(now, now + LEASE, config.fetch_pace, AT_ONCE).await {
-            Ok(leased) => leased,
-            Err(error) => {
-                warn!(%error, "cannot look for fetch jobs");
-                Vec::new()
-            }
+        let free = AT_ONCE - under_way.len();
+        let (limit, urgent_only) = if free >= RESERVED + LEASE_MIN {
+            (free - RESERVED, false)
+        } else if free > 0 && looked_for_urgent.elapsed() >= POLL {
+            looked_for_urgent = Instant::now();
+            (free, true)
+        } else {
+            (0, false)
         };
-        if leased.is_empty() {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(POLL) => {}
-            }
+        let leased = if limit > 0 { lease(&ports, &config, limit, urgent_only).await } else { Vec::new() };
+        let found = leased.len();
+        under_way.extend(leased.into_iter().map(|one| fetch_one(one, &ports, &config)));
+        if found == limit && found > 0 {
+            continue;
         }
-        join_all(leased.iter().map(|one| fetch_one(one, &ports, &config))).await;
+        tokio::select! {
+            () = stop.cancelled() => {}
+            Some(()) = under_way.next(), if !under_way.is_empty() => {
+                // What else has its answer already.
+                while let Some(Some(())) = under_way.next().now_or_never() {}
+            }
+            () = tokio::time::sleep(POLL) => {}
+        }
     }
+    while under_way.next().await.is_some() {}
 }
 
-async fn fetch_one(leased: &LeasedFetch, ports: &Ports, config: &Config) {
+async fn lease(ports: &Ports, config: &Config, limit: usize, urgent_only: bool) -> Vec<LeasedFetch> {
+    let now = ports.clock.now();
+    let ask = FetchAsk {
+        now,
+        until: now + LEASE,
+        pace: config.fetch_pace,
+        budget: config.fetch_budget,
+        limit: u32::try_from(limit).unwrap_or(u32::MAX),
+        urgent_only,
+    };
+    ports.store.lease_fetch_jobs(&ask).await.unwrap_or_else(|error| {
+        warn!(%error, "cannot look for fetch jobs");
+        Vec::new()
+    })
+}
+
+async fn fetch_one(leased: LeasedFetch, ports: &Ports, config: &Config) {
+    let leased = &leased;
     let job = &leased.job;
     let Some(client) = ports.terra.get(&job.alias.environment) else {
         let reaction = Reaction::Failed { reason: "no_credentials" };
         return finish(leased, &reaction, None, ports).await;
     };
-    let (answer, body) = ask(client, leased, config.fetch_inline).await;
+    // What did not come by webhook is read from the answer: then it is certain whether there is anything.
+    let inline = config.fetch_inline || job.origin == FetchOrigin::Missing;
+    let (answer, body) = ask(client, leased, inline).await;
     let now = ports.clock.now();
     let mut reaction = fetch::react(&answer, job.attempts, now, chance());
     let status = match &answer {
         Answer::Reply { status, limit, .. } => {
-            if let Some(until) = fetch::rest_after(limit, now)
-                && let Err(error) = ports.store.postpone_fetches(&job.alias.environment, Some(&job.alias), until).await
-            {
-                warn!(%error, "could not put off the fetches of a user whose allowance is used up");
+            if let Some(until) = fetch::rest_after(limit, now) {
+                rest(leased, until, ports).await;
             }
             Some(*status)
         }
         Answer::Unreachable => None,
     };
-    if reaction == Reaction::Inline
-        && let Err(reason) = hand_over(leased, body, ports).await
-    {
-        reaction = Reaction::Wait { until: now + SignedDuration::from_secs(5), reason };
+    if let Reaction::Inline { bytes } = &mut reaction {
+        *bytes = body.len() as u64;
+        if let Err(reason) = hand_over(leased, body, ports).await {
+            reaction = Reaction::Wait { until: now + SignedDuration::from_secs(5), reason };
+        }
     }
     if let Reaction::PauseEnvironment { .. } = reaction {
         error!(environment = %job.alias.environment, "Terra refuses our credentials (401): check dev id and API key of this environment; fetching pauses");
     }
     finish(leased, &reaction, status, ports).await;
+}
+
+/// Terra says that this user has asked for all that is allowed.
+async fn rest(leased: &LeasedFetch, until: Timestamp, ports: &Ports) {
+    let (scope, job) = (PauseScope::Alias, &leased.job);
+    let Some(subject) = scope.subject(job) else { return };
+    let paused = ports.store.pause_fetches(&job.alias.environment, scope, &subject, until, "allowance_used_up").await;
+    if let Err(error) = paused {
+        warn!(%error, "could not put off the fetches of a user whose allowance is used up");
+    }
 }
 
 async fn ask(client: &TerraClient, leased: &LeasedFetch, inline: bool) -> (Answer, bytes::Bytes) {
@@ -120,7 +166,7 @@ async fn hand_over(leased: &LeasedFetch, body: bytes::Bytes, ports: &Ports) -> R
         size_bytes: body.len() as u64,
         admission: Admission::Fresh,
     };
-    let delivery = Delivery { origin: Origin::Backfill, ..Delivery::new(receipt, event::peek(&body)) };
+    let delivery = Delivery { origin: leased.job.origin.of_events(), ..Delivery::new(receipt, event::peek(&body)) };
     let sealed = ports.payloads.seal(body, Hint::of(&delivery)).await.map_err(|_| "payload_store_away")?;
     ports.queue.publish(Job { delivery, body: sealed }).await.map_err(|_| "queue_away")
 }
@@ -140,10 +186,12 @@ async fn finish(leased: &LeasedFetch, reaction: &Reaction, status: Option<u16>, 
 fn outcome(reaction: &Reaction) -> &'static str {
     match reaction {
         Reaction::Requested { .. } => "requested",
-        Reaction::Inline => "inline",
+        Reaction::Inline { .. } => "inline",
         Reaction::Nothing => "nothing",
         Reaction::Wait { .. } => "wait",
         Reaction::Retry { .. } => "retry",
+        Reaction::RestUser { .. } => "allowance_used_up",
+        Reaction::BackOff { .. } => "provider",
         Reaction::PauseEnvironment { .. } => "refused_credentials",
         Reaction::Failed { .. } => "failed",
     }

@@ -189,7 +189,9 @@ impl Running {
         }
         tasks.spawn(worker::run_retries(ports.clone(), config.clone(), stop()));
         tasks.spawn(relay::run(ports.clone(), stop()));
-        tasks.spawn(fetcher::run(ports.clone(), config.clone(), stop()));
+        for _ in 0..config.workers {
+            tasks.spawn(fetcher::run(ports.clone(), config.clone(), stop()));
+        }
         tasks.spawn(upkeep::run(ports.clone(), config.clone(), stop()));
         tasks.spawn(drift::run(ports.clone(), stop()));
         tasks.spawn(upkeep::learn_capabilities(ports.clone(), stop()));

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use crate::payload::Ping;
+use crate::rate_limit::Budget;
 use crate::retry::RetrySchedule;
-use crate::settings::{AuthWebhook, Dialect, Settings};
+use crate::settings::{Amount, AuthWebhook, Dialect, Settings};
 
 #[derive(Debug, Clone)]
 pub(crate) struct Dials {
@@ -17,6 +19,10 @@ pub(crate) struct Dials {
     pub(crate) copies: u32,
     pub(crate) shuffle: bool,
     pub(crate) history_days: u32,
+    pub(crate) data: Amount,
+    pub(crate) budget: Budget,
+    /// Ping mode of the destination, if it is in it.
+    pub(crate) ping: Option<Ping>,
     pub(crate) legacy_widget_gone: bool,
     pub(crate) providers: Vec<String>,
     pub(crate) signing_secret: String,
@@ -35,6 +41,9 @@ impl From<&Settings> for Dials {
             copies: settings.copies,
             shuffle: settings.shuffle,
             history_days: settings.history_days,
+            data: settings.data,
+            budget: settings.budget,
+            ping: None,
             legacy_widget_gone: settings.legacy_widget_gone,
             providers: settings.providers.clone(),
             signing_secret: settings.signing_secret.clone(),

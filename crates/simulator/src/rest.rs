@@ -1,5 +1,6 @@
 //! Terra's REST interface, the same below both bases.
 
+mod answer;
 mod auth;
 mod credentials;
 mod data;

@@ -114,8 +114,10 @@ async fn origins<T: Tx + ?Sized>(tx: &mut T, plans: &[&Plan]) -> Result<Vec<Orig
         plans.iter().filter(|plan| !plan.records.is_empty()).filter_map(|plan| reference(plan)).collect();
     let ours = tx.fetch_references(&asked.into_iter().collect::<Vec<_>>()).await?;
     let origin = |plan: &&Plan| match (&plan.cause, reference(plan)) {
-        (_, Some(reference)) if ours.contains(&reference) => Origin::Backfill,
-        (Cause::Delivery(delivery), _) => delivery.origin,
+        (Cause::Delivery(delivery), reference) => {
+            let asked = reference.and_then(|reference| ours.get(&reference));
+            asked.map_or(delivery.origin, |origin| origin.of_events())
+        }
         (Cause::Confirmation { .. }, _) => Origin::Live,
     };
     Ok(plans.iter().map(origin).collect())

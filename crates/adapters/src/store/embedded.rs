@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::fetch::{FetchJob, Pace, Reaction};
-use domain::id::{AliasKey, ConnectionId, DeliveryId, Environment, RecordId, SessionId, UserId};
+use domain::fetch::{FetchJob, PauseScope, Reaction};
+use domain::id::{ConnectionId, DeliveryId, Environment, FetchJobId, RecordId, SessionId, UserId};
 use domain::outgoing::Published;
 use domain::record::Scores;
 use domain::session::ConnectSession;
@@ -19,25 +19,29 @@ use terra::event::DataKind;
 
 use super::{
     Applied, AuthEventFilter, AuthEventView, ConnectionFilter, ConnectionView, Decided, DeliveryFilter, DeliveryView,
-    DriftCount, DriftFilter, DriftView, FetchFilter, FetchView, Found, Holder, LeasedFetch, Listing, OpenReference,
-    Page, Prepared, RecordView, ReferenceAnswer, ReferencePolicy, Reprojection, Retry, Schema, Span, Stats, Store,
-    StoreError, StoredDocument,
+    DriftCount, DriftFilter, DriftView, FetchAsk, FetchFilter, FetchView, Found, Holder, LeasedFetch, Listing,
+    OpenReference, Page, Prepared, RecordView, ReferenceAnswer, ReferencePolicy, Reprojection, Retry, Schema, Span,
+    Stats, Store, StoreError, StoredDocument,
 };
 use crate::embedded::Embedded;
 use crate::embedded::writer::Unwritten;
 use crate::payloads::Sealed;
 use crate::queue::Job;
 
+mod backfill;
 mod column;
 mod decide;
 mod deliveries;
 mod drift;
+mod enqueue;
 mod error;
 mod events;
 mod fetch;
+mod fetch_read;
 mod identity;
 mod leases;
 mod ledger;
+mod pause;
 mod read;
 mod read_records;
 mod record_sql;
@@ -171,14 +175,9 @@ impl Store for EmbeddedStore {
         self.write(move |connection| sessions::returned(connection, id, now)).await
     }
 
-    async fn lease_fetch_jobs(
-        &self,
-        now: Timestamp,
-        until: Timestamp,
-        pace: Pace,
-        limit: u32,
-    ) -> Result<Vec<LeasedFetch>, StoreError> {
-        self.write(move |connection| fetch::lease(connection, now, until, pace, limit)).await
+    async fn lease_fetch_jobs(&self, ask: &FetchAsk) -> Result<Vec<LeasedFetch>, StoreError> {
+        let ask = *ask;
+        self.write(move |connection| fetch::lease(connection, &ask)).await
     }
 
     async fn finish_fetch(
@@ -192,24 +191,30 @@ impl Store for EmbeddedStore {
         self.write(move |connection| fetch::finish(connection, &leased, &reaction, status, now)).await
     }
 
-    async fn postpone_fetches(
+    async fn pause_fetches(
         &self,
         environment: &Environment,
-        alias: Option<&AliasKey>,
+        scope: PauseScope,
+        subject: &str,
         until: Timestamp,
+        reason: &str,
     ) -> Result<(), StoreError> {
-        let (environment, alias) = (environment.clone(), alias.cloned());
-        self.write(move |connection| fetch::postpone(connection, &environment, alias.as_ref(), until)).await
+        let (environment, subject, reason) = (environment.clone(), subject.to_owned(), reason.to_owned());
+        self.write(move |connection| pause::set(connection, &environment, scope, &subject, until, &reason)).await
     }
 
     async fn enqueue_fetches(&self, jobs: &[FetchJob], now: Timestamp) -> Result<(), StoreError> {
         let jobs = jobs.to_vec();
-        self.write(move |connection| fetch::insert(connection, &jobs, now)).await
+        self.write(move |connection| enqueue::insert(connection, &jobs, now)).await
     }
 
     async fn fetches(&self, filter: &FetchFilter, page: &Page) -> Result<Listing<FetchView>, StoreError> {
         let (filter, page) = (filter.clone(), page.clone());
-        self.read(move |connection| read::fetches(connection, &filter, &page)).await
+        self.read(move |connection| fetch_read::fetches(connection, &filter, &page)).await
+    }
+
+    async fn fetch(&self, id: FetchJobId) -> Result<Option<FetchView>, StoreError> {
+        self.read(move |connection| fetch_read::fetch(connection, id)).await
     }
 
     async fn hold(&self, lease: Holder<'_>, now: Timestamp, until: Timestamp) -> Result<bool, StoreError> {

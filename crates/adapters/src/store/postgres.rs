@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::fetch::{FetchJob, Pace, Reaction};
-use domain::id::{AliasKey, ConnectionId, DeliveryId, Environment, RecordId, SessionId, UserId};
+use domain::fetch::{FetchJob, PauseScope, Reaction};
+use domain::id::{ConnectionId, DeliveryId, Environment, FetchJobId, RecordId, SessionId, UserId};
 use domain::outgoing::Published;
 use domain::record::Scores;
 use domain::session::ConnectSession;
@@ -22,22 +22,26 @@ use self::unit::{Done, Units};
 use super::apply::{self, Mode, Tried};
 use super::{
     Applied, AuthEventFilter, AuthEventView, ConnectionFilter, ConnectionView, Decided, DeliveryFilter, DeliveryView,
-    DriftCount, DriftFilter, DriftView, FetchFilter, FetchView, Found, Holder, LeasedFetch, Listing, OpenReference,
-    Page, Prepared, RecordView, ReferenceAnswer, ReferencePolicy, Reprojection, Retry, Schema, Span, Stats, Store,
-    StoreError, StoredDocument,
+    DriftCount, DriftFilter, DriftView, FetchAsk, FetchFilter, FetchView, Found, Holder, LeasedFetch, Listing,
+    OpenReference, Page, Prepared, RecordView, ReferenceAnswer, ReferencePolicy, Reprojection, Retry, Schema, Span,
+    Stats, Store, StoreError, StoredDocument,
 };
 use crate::payloads::Sealed;
 use crate::queue::Job;
 
+mod backfill;
 mod connect;
 mod drift;
+mod enqueue;
 mod error;
 mod events;
 mod fetch;
+mod fetch_read;
 mod history;
 mod identity;
 mod ledger;
 mod migrate;
+mod pause;
 mod people;
 mod processed;
 mod read;
@@ -207,14 +211,9 @@ impl Store for PostgresStore {
         single!(self, |db| sessions::returned(db, id, now))
     }
 
-    async fn lease_fetch_jobs(
-        &self,
-        now: Timestamp,
-        until: Timestamp,
-        pace: Pace,
-        limit: u32,
-    ) -> Result<Vec<LeasedFetch>, StoreError> {
-        keep!(self, |db| fetch::lease(db, now, until, pace, limit))
+    async fn lease_fetch_jobs(&self, ask: &FetchAsk) -> Result<Vec<LeasedFetch>, StoreError> {
+        let ask = *ask;
+        keep!(self, |db| fetch::lease(db, &ask))
     }
 
     async fn finish_fetch(
@@ -228,24 +227,30 @@ impl Store for PostgresStore {
         keep!(self, |db| fetch::finish(db, &leased, &reaction, status, now))
     }
 
-    async fn postpone_fetches(
+    async fn pause_fetches(
         &self,
         environment: &Environment,
-        alias: Option<&AliasKey>,
+        scope: PauseScope,
+        subject: &str,
         until: Timestamp,
+        reason: &str,
     ) -> Result<(), StoreError> {
-        let (environment, alias) = (environment.clone(), alias.cloned());
-        single!(self, |db| fetch::postpone(db, &environment, alias.as_ref(), until))
+        let (environment, subject, reason) = (environment.clone(), subject.to_owned(), reason.to_owned());
+        single!(self, |db| pause::set(db, &environment, scope, &subject, until, &reason))
     }
 
     async fn enqueue_fetches(&self, jobs: &[FetchJob], now: Timestamp) -> Result<(), StoreError> {
         let jobs = jobs.to_vec();
-        single!(self, |db| fetch::insert(db, &jobs, now))
+        keep!(self, |db| enqueue::insert(db, &jobs, now))
     }
 
     async fn fetches(&self, filter: &FetchFilter, page: &Page) -> Result<Listing<FetchView>, StoreError> {
         let (filter, page) = (filter.clone(), page.clone());
-        single!(self, |db| read::fetches(db, &filter, &page))
+        single!(self, |db| fetch_read::fetches(db, &filter, &page))
+    }
+
+    async fn fetch(&self, id: FetchJobId) -> Result<Option<FetchView>, StoreError> {
+        single!(self, |db| fetch_read::fetch(db, id))
     }
 
     async fn hold(&self, lease: Holder<'_>, now: Timestamp, until: Timestamp) -> Result<bool, StoreError> {

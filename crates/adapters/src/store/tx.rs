@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use domain::delivery::Delivery;
-use domain::fetch::FetchJob;
+use domain::fetch::{FetchJob, FetchOrigin};
 use domain::id::{AliasKey, ConnectionId, Environment, RecordId, ReferenceId, UserId};
 use domain::identity::{Alias, Connection, Edge, Resolution, Status};
 use domain::order::Order;
@@ -233,14 +233,14 @@ pub trait Tx: Send {
 
     async fn insert_auth_events(&mut self, events: &[(AuthEvent, Timestamp)]) -> Result<(), StoreError>;
 
-    /// Inserts jobs; an open one for the same alias, kind and window is left as it is.
+    /// Queues jobs, each day of an alias and kind once, with the backfills they belong to.
     async fn insert_fetch_jobs(&mut self, jobs: &[FetchJob], at: Timestamp) -> Result<(), StoreError>;
 
-    /// Which of these Terra references belong to fetch jobs of ours.
+    /// Which of these Terra references belong to fetch jobs of ours, and why those were made.
     async fn fetch_references(
         &mut self,
         references: &[(Environment, String)],
-    ) -> Result<BTreeSet<(Environment, String)>, StoreError>;
+    ) -> Result<BTreeMap<(Environment, String), FetchOrigin>, StoreError>;
 
     /// Decides pending sessions; answers the indexes whose result belongs to a session of ours, decided now or before
     /// with the same outcome.

@@ -1,6 +1,6 @@
 //! What the store answers to those who read: shapes as the API shows them.
 
-use domain::id::{AliasKey, ConnectionId, DeliveryId, Environment, FetchJobId, RecordId, UserId};
+use domain::id::{AliasKey, BackfillId, ConnectionId, DeliveryId, Environment, FetchJobId, RecordId, UserId};
 use domain::identity::{Alias, Status};
 use domain::plan::UnreadParts;
 use jiff::Timestamp;
@@ -215,13 +215,19 @@ pub struct FetchView {
     /// Dates, `end` exclusive.
     pub start: String,
     pub end: String,
+    /// Why it was made, and for which wish.
+    pub origin: String,
+    pub backfill: BackfillId,
+    /// `queued`, `requested`, `done`, `nothing`, `failed`, or `merged` into another job.
     pub state: String,
     pub reason: Option<String>,
+    pub merged_into: Option<FetchJobId>,
     pub attempts: u32,
     /// Status of the last answer.
     pub status: Option<u16>,
     /// Terra's reference of an accepted request.
     pub reference: Option<String>,
+    /// Not before then; pauses count.
     pub run_at: Timestamp,
 }
 

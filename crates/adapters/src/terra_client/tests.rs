@@ -166,11 +166,11 @@ async fn data_is_asked_for_with_every_flag_said() {
     assert_eq!((answer.status, &answer.body[..]), (429, &b"{}"[..]));
     assert_eq!(answer.limit.retry_after_seconds, Some(30));
     stand.was_asked(&[
-        "GET /api/v2/sleep?user_id=u-1&to_webhook=true&start_date=2026-01-01&end_date=2026-01-29&with_samples=false HTTP",
+        "GET /api/v2/sleep?user_id=u-1&to_webhook=true&start_date=2026-01-01&end_date=2026-01-29&with_samples=false&retry_if_rate_limited=true HTTP",
     ]);
     request.kind = DataKind::Athlete;
     stand.client.data(request).await.unwrap();
-    stand.was_asked(&["GET /api/v2/athlete?user_id=u-1&to_webhook=true HTTP"]);
+    stand.was_asked(&["GET /api/v2/athlete?user_id=u-1&to_webhook=true&retry_if_rate_limited=true HTTP"]);
 }
 
 #[tokio::test]

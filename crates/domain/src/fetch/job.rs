@@ -89,6 +89,16 @@ pub struct FetchJob {
     pub origin: FetchOrigin,
     /// Failed tries so far.
     pub attempts: u32,
+    /// Set where it asks again for a part of what another job was to bring; not read back when leased.
+    pub gap: Option<Gap>,
+}
+
+/// Which job's data did not come whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gap {
+    pub of: FetchJobId,
+    /// Counted from 1.
+    pub round: u32,
 }
 
 /// Days of one alias that somebody or something wants.
@@ -133,6 +143,7 @@ pub fn jobs(wish: &Wish<'_>) -> Vec<FetchJob> {
             window: *window,
             origin: wish.origin,
             attempts: 0,
+            gap: None,
         }));
     }
     jobs

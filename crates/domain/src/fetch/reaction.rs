@@ -14,6 +14,8 @@ pub const ATTEMPTS_MAX: u32 = 8;
 /// Pause of a whole environment whose credentials Terra refuses.
 pub const CREDENTIALS_PAUSE: Duration = Duration::from_secs(300);
 
+/// Where a provider's limit is told without a time: most count by the hour.
+const PROVIDER_LIMIT_WAIT: Duration = Duration::from_secs(900);
 const RATE_LIMIT_WAIT: Duration = Duration::from_secs(60);
 const RATE_LIMIT_WAIT_MAX: Duration = Duration::from_secs(24 * 3_600);
 
@@ -37,7 +39,9 @@ pub enum Reaction {
         reference: Option<String>,
     },
     /// The data is in the answer.
-    Inline,
+    Inline {
+        bytes: u64,
+    },
     /// Nothing there for this window.
     Nothing,
     /// Asked to wait: no try is used up.
@@ -49,6 +53,19 @@ pub enum Reaction {
     Retry {
         at: Timestamp,
         reason: &'static str,
+    },
+    /// Terra says that this user has asked for enough: no try is used up, and the user's other jobs wait too.
+    RestUser {
+        until: Timestamp,
+        reason: &'static str,
+    },
+    /// The provider fails, or its quota is used up: the job is due again at `at`, and pauses grow.
+    BackOff {
+        at: Timestamp,
+        /// Told by Terra or the provider.
+        at_least: Option<Timestamp>,
+        reason: &'static str,
+        is_try: bool,
     },
     /// 401: nothing of this environment will work until somebody sets the right credentials.
     PauseEnvironment {
@@ -73,14 +90,18 @@ pub fn react(answer: &Answer, attempts: u32, now: Timestamp, jitter: f64) -> Rea
         let base = seconds.map_or(RATE_LIMIT_WAIT, Duration::from_secs).min(RATE_LIMIT_WAIT_MAX);
         Reaction::Wait { until: later(base + Duration::from_millis((jitter.clamp(0.0, 1.0) * 2_000.0) as u64)), reason }
     };
+    let limited = |seconds: Option<u64>| {
+        let until = later(seconds.map_or(PROVIDER_LIMIT_WAIT, Duration::from_secs).min(RATE_LIMIT_WAIT_MAX));
+        Reaction::BackOff { at: until, at_least: Some(until), reason: "provider_rate_limited", is_try: false }
+    };
     match answer {
         Answer::Unreachable => again("unreachable"),
         Answer::Reply { status: 200..=299, reply, .. } => match reply {
             DataReply::Accepted { reference, .. } => Reaction::Requested { reference: reference.clone() },
-            DataReply::Inline => Reaction::Inline,
+            DataReply::Inline => Reaction::Inline { bytes: 0 },
             DataReply::NoData => Reaction::Nothing,
             DataReply::Processing { retry_after_seconds } => wait(*retry_after_seconds, "processing"),
-            DataReply::ProviderRateLimited => wait(Some(900), "provider_rate_limited"),
+            DataReply::ProviderRateLimited => limited(None),
             DataReply::Unreadable => again("unreadable_answer"),
         },
         Answer::Reply { status, limit, .. } => match status {
@@ -89,10 +110,21 @@ pub fn react(answer: &Answer, attempts: u32, now: Timestamp, jitter: f64) -> Rea
             403 => Reaction::Failed { reason: "not_enabled" },
             404 => Reaction::Failed { reason: "user_unknown_to_terra" },
             410 => Reaction::Failed { reason: "endpoint_gone" },
-            424 => again("provider_failed"),
+            424 => match again("provider_failed") {
+                Reaction::Retry { at, reason } => {
+                    let at_least = limit.retry_after_seconds.map(|seconds| later(Duration::from_secs(seconds)));
+                    Reaction::BackOff { at, at_least, reason, is_try: true }
+                }
+                failed => failed,
+            },
             // r1: the request itself is too long; asking again is useless.
             429 if limit.rule.as_deref() == Some("r1") => Reaction::Failed { reason: "window_too_long" },
-            429 => wait(limit.retry_after_seconds.or(limit.reset_after_seconds), "rate_limited"),
+            // Terra's own count names its rule; without one it hands on what the provider said.
+            429 if limit.rule.is_none() && limit.remaining.is_none() => limited(limit.retry_after_seconds),
+            429 => match wait(limit.retry_after_seconds.or(limit.reset_after_seconds), "rate_limited") {
+                Reaction::Wait { until, reason } => Reaction::RestUser { until, reason },
+                other => other,
+            },
             503 if limit.retry_after_seconds.is_some() => wait(limit.retry_after_seconds, "unavailable"),
             408 | 413 | 500..=599 => again("terra_failed"),
             _ => Reaction::Failed { reason: "unexpected_status" },
@@ -128,8 +160,9 @@ mod tests {
         check(403, RateLimit::default(), "Failed { reason: \"not_enabled\"");
         check(404, RateLimit::default(), "Failed { reason: \"user_unknown_to_terra\"");
         check(410, RateLimit::default(), "Failed { reason: \"endpoint_gone\"");
-        check(424, RateLimit::default(), "Retry");
-        check(429, RateLimit::default(), "Wait");
+        check(424, RateLimit::default(), "BackOff");
+        check(429, RateLimit::default(), "BackOff");
+        check(429, RateLimit { rule: Some("r2".into()), ..RateLimit::default() }, "RestUser");
         check(
             429,
             RateLimit { rule: Some("r1".into()), ..RateLimit::default() },
@@ -140,9 +173,12 @@ mod tests {
 
     #[test]
     fn retry_after_is_obeyed_and_uses_up_no_try() {
-        let limit = RateLimit { retry_after_seconds: Some(120), ..RateLimit::default() };
+        let limit = RateLimit { retry_after_seconds: Some(120), rule: Some("r2".into()), ..RateLimit::default() };
         let reaction = react(&reply(429, DataReply::Unreadable, limit), ATTEMPTS_MAX, Timestamp::UNIX_EPOCH, 0.0);
-        assert_eq!(reaction, Reaction::Wait { until: Timestamp::from_second(120).unwrap(), reason: "rate_limited" });
+        assert_eq!(
+            reaction,
+            Reaction::RestUser { until: Timestamp::from_second(120).unwrap(), reason: "rate_limited" }
+        );
     }
 
     #[test]

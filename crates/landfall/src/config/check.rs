@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use domain::fetch::Pace;
+use domain::fetch::{DAYS_PER_REQUEST_MAX, Pace, WINDOW_DAYS_MAX};
 use domain::id::Environment;
 use secrecy::SecretString;
 use terra::signature::{Secret, SecretError};
@@ -57,6 +57,9 @@ impl Config {
                 per_second: check.parsed("fetch_rate", number),
                 daily_max: check.parsed("fetch_daily_max", number),
             },
+            fetch_budget: check.parsed("fetch_budget", units::budget),
+            fetch_window_days: check.parsed("fetch_window_days", window_days),
+            backfill_stall: check.parsed("backfill_stall", units::duration),
             retention_deliveries: check.parsed("retention_deliveries", units::duration),
             workers: check.parsed("workers", number::<usize>).max(1),
             shutdown_grace: check.parsed("shutdown_grace", units::duration),
@@ -76,6 +79,14 @@ impl Config {
 
 fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
     text.trim().parse().map_err(|_| format!("`{text}` is no whole number in range"))
+}
+
+fn window_days(text: &str) -> Result<u32, String> {
+    let range = WINDOW_DAYS_MAX..=DAYS_PER_REQUEST_MAX;
+    number(text)
+        .ok()
+        .filter(|days| range.contains(days))
+        .ok_or_else(|| format!("`{text}` is no whole number from {WINDOW_DAYS_MAX} to {DAYS_PER_REQUEST_MAX}"))
 }
 
 /// Collects every problem instead of stopping at the first.

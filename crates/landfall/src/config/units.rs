@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use domain::fetch::{Budget, DAYS_PER_REQUEST_MAX};
+
 /// `64KiB`, `64 MiB`, `1GB`, `4096`: bytes.
 pub(crate) fn bytes(text: &str) -> Result<usize, String> {
     let (number, unit) = split(text)?;
@@ -32,6 +34,20 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(number * seconds).map_err(|_| format!("`{text}` is too long a duration"))
 }
 
+/// `6000/1h`: days per rolling time.
+pub(crate) fn budget(text: &str) -> Result<Budget, String> {
+    let wrong = || format!("`{text}` is no budget: write it like 6000/1h");
+    let (days, window) = text.split_once('/').ok_or_else(wrong)?;
+    let days = days
+        .trim()
+        .parse()
+        .ok()
+        .filter(|days| *days >= DAYS_PER_REQUEST_MAX)
+        .ok_or_else(|| format!("`{text}`: at least {DAYS_PER_REQUEST_MAX} days, which one request may ask for"))?;
+    let window = duration(window)?;
+    if window.is_zero() { Err(wrong()) } else { Ok(Budget { days, window }) }
+}
+
 fn split(text: &str) -> Result<(f64, &str), String> {
     let text = text.trim();
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
@@ -50,6 +66,8 @@ mod tests {
         assert_eq!(bytes("12"), Ok(12));
         assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(budget("6000/1h"), Ok(Budget { days: 6_000, window: Duration::from_secs(3_600) }));
+        assert!(budget("6000").is_err() && budget("100/1h").is_err() && budget("6000/0s").is_err());
         assert!(bytes("lots").is_err() && duration("5 fortnights").is_err());
     }
 }

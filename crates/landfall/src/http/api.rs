@@ -52,6 +52,7 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
             .route("/deliveries/{id}", web::get().to(ledger::delivery))
             .route("/dead-letters", web::get().to(ledger::dead_letters))
             .route("/fetches", web::get().to(fetches::list))
+            .route("/fetches/{id}", web::get().to(fetches::show))
             .route("/events", web::get().to(events::list))
             .route("/events/stream", web::get().to(events_stream::stream))
             .route("/stats", web::get().to(overview::stats))

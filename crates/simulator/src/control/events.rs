@@ -10,12 +10,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::catalog::scopes;
-use crate::control::{bad_request, unknown};
+use crate::control::bad_request;
 use crate::courier::Once;
 use crate::dice::Dice;
 use crate::event::{EVENT_TYPES, SampleInput, sample};
 use crate::generate::{Detail, shifted};
 use crate::lock::lock;
+use crate::payload::Ping;
 use crate::set_path::set_path;
 use crate::user::User;
 use crate::webhook::{Parcel, SendError, Sent};
@@ -55,6 +56,8 @@ pub(crate) struct Order {
     /// How many different events are sent, each a day earlier than the one before.
     #[serde(default = "one")]
     count: u32,
+    /// Sends a pointer to the event instead of the event, whatever mode the destination is in.
+    ping: Option<Ping>,
     /// Delivers with retries, and answers at once.
     #[serde(default)]
     retry: bool,
@@ -83,14 +86,6 @@ fn one() -> u32 {
 
 pub(crate) async fn types() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "items": EVENT_TYPES }))
-}
-
-pub(crate) async fn payload(world: web::Data<World>, id: web::Path<String>) -> HttpResponse {
-    let kept = lock(&world.payloads).list();
-    match kept.into_iter().find(|(kept, _)| *kept == *id) {
-        Some((_, body)) => HttpResponse::Ok().content_type("application/json").body(body),
-        None => unknown("payload"),
-    }
 }
 
 pub(crate) async fn send(world: web::Data<World>, order: web::Json<Order>) -> HttpResponse {
@@ -175,6 +170,10 @@ fn body(world: &World, order: &Order, number: u32) -> Result<(String, Bytes), St
     for (path, value) in &order.set {
         set_path(&mut event, path, value.clone()).map_err(|error| error.to_string())?;
     }
+    let of_destination = || world.dials().ping.filter(|ping| ping.fits(event["type"].as_str().unwrap_or_default()));
+    if let Some(ping) = order.ping.clone().or_else(of_destination) {
+        event = world.pinged(&event, &ping);
+    }
     let kind = event["type"].as_str().map_or(named, str::to_owned);
     Ok((kind, event.to_string().into()))
 }
@@ -195,20 +194,12 @@ fn made_up(world: &World, order: &Order, number: u32) -> Result<Value, String> {
     };
     let reference = if kind == "s3_payload" {
         let inner = sample("activity", &input).unwrap_or_default();
-        keep_payload(world, &inner)
+        world.pinged(&inner, &Ping::default())["url"].as_str().unwrap_or_default().to_owned()
     } else {
         order.reference.clone().unwrap_or_else(|| world.new_id().to_string())
     };
     input.reference = &reference;
     sample(kind, &input).ok_or_else(|| format!("unknown event type {kind}"))
-}
-
-/// Keeps an event for download and names where it is.
-fn keep_payload(world: &World, event: &Value) -> String {
-    let id = world.new_id().to_string();
-    let url = format!("{}/_simulator/payloads/{id}", world.public_url);
-    lock(&world.payloads).push((id, event.to_string().into()));
-    url
 }
 
 fn detail(kind: &str, size: Option<Size>) -> Result<Detail, String> {
@@ -231,7 +222,7 @@ fn user(world: &World, order: &Order) -> User {
             let fits = |user: &&User| order.provider.as_ref().is_none_or(|provider| user.provider == *provider);
             users.of_reference(reference_id).into_iter().find(fits)
         }
-        (None, None) => users.all().first(),
+        (None, None) => users.all().next(),
     };
     if let Some(known) = known {
         return known.clone();

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use crate::dials::Dials;
 use crate::lock::lock;
-use crate::settings::{AuthWebhook, Dialect};
+use crate::payload::Ping;
+use crate::settings::{Amount, AuthWebhook, Dialect};
 use crate::world::World;
 
 /// What is absent stays as it is.
@@ -30,12 +31,20 @@ pub(crate) struct Change {
     copies: Option<u32>,
     shuffle: Option<bool>,
     history_days: Option<u32>,
+    data: Option<Amount>,
+    budget_window_seconds: Option<f64>,
+    budget_days: Option<i64>,
+    budget_request_days: Option<i64>,
+    /// `null` ends ping mode.
+    #[serde(default, deserialize_with = "present")]
+    ping: Option<Option<Ping>>,
     legacy_widget_gone: Option<bool>,
     providers: Option<Vec<String>>,
     signing_secret: Option<String>,
 }
 
-fn present<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Option<String>>, D::Error> {
+/// Tells `null` from nothing.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(value: D) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(value).map(Some)
 }
 
@@ -62,6 +71,13 @@ fn apply(dials: &mut Dials, change: Change) {
     set(&mut dials.copies, change.copies);
     set(&mut dials.shuffle, change.shuffle);
     set(&mut dials.history_days, change.history_days);
+    set(&mut dials.data, change.data);
+    // Less than a millisecond is no window.
+    let window_ms = change.budget_window_seconds.map(|seconds| ((seconds * 1_000.0) as i64).max(1));
+    set(&mut dials.budget.window_ms, window_ms);
+    set(&mut dials.budget.days_per_window, change.budget_days);
+    set(&mut dials.budget.days_per_request, change.budget_request_days);
+    set(&mut dials.ping, change.ping);
     set(&mut dials.legacy_widget_gone, change.legacy_widget_gone);
     set(&mut dials.providers, change.providers);
     set(&mut dials.signing_secret, change.signing_secret);
@@ -90,6 +106,11 @@ fn shown(dials: &Dials) -> Value {
         "copies": dials.copies,
         "shuffle": dials.shuffle,
         "history_days": dials.history_days,
+        "data": dials.data,
+        "budget_window_seconds": dials.budget.window_ms as f64 / 1_000.0,
+        "budget_days": dials.budget.days_per_window,
+        "budget_request_days": dials.budget.days_per_request,
+        "ping": dials.ping,
         "legacy_widget_gone": dials.legacy_widget_gone,
         "providers": dials.providers,
     })

@@ -2,10 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
+mod budget;
 mod connecting;
 mod control;
 mod data;
 mod delivery;
+mod disturbed;
+mod outage;
+mod ping;
 mod receiver;
 mod stage;
 mod users;

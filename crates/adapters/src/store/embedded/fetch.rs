@@ -1,114 +1,197 @@
-//! Fetch jobs: requests for data that go to Terra one by one, at the installation's pace.
+//! Fetch jobs: requests for data that go to Terra one by one, at the installation's pace and within each user's budget.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
-use domain::fetch::{self, Allowance, FetchJob, FetchOrigin, Pace, Reaction, Window};
+use domain::fetch::{
+    self, Allowance, Candidate, FetchJob, FetchOrigin, Reaction, Spend, Window, choose, cost, effects,
+};
 use domain::id::{AliasKey, BackfillId, Environment, FetchJobId};
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use terra::event::DataKind;
 
 use super::column::{count, ms, time, uuid, word};
-use crate::store::{LeasedFetch, StoreError, fetch_state};
+use super::{backfill, pause};
+use crate::store::fetching::{After, Ending, FetchAsk, SCANS_MAX, Turn, afters, chosen_jobs, jobs_per_turn, turns_max};
+use crate::store::{LeasedFetch, StoreError};
 
-pub(super) fn insert(connection: &Connection, jobs: &[FetchJob], at: Timestamp) -> Result<(), StoreError> {
-    const INSERT: &str = "
-        INSERT INTO fetch_job (id, environment, terra_user_id, provider, kind, window_start, window_end, state, run_at,
-                               attempts, updated_at, backfill_id, origin, priority)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'queued', ?8, ?9, ?8, ?10, ?11, ?12) ON CONFLICT DO NOTHING";
-    let mut statement = connection.prepare_cached(INSERT)?;
-    for job in jobs {
-        statement.execute(params![
-            job.id.0.as_bytes(),
-            job.alias.environment.as_str(),
-            job.alias.terra_user_id.as_str(),
-            job.provider,
-            job.kind.label(),
-            job.window.start.to_string(),
-            job.window.end.to_string(),
-            ms(at),
-            job.attempts,
-            job.backfill.0.as_bytes(),
-            job.origin.label(),
-            job.origin.priority(),
-        ])?;
-    }
-    Ok(())
-}
-
+/// Why jobs of ours asked for what came under these references.
 pub(super) fn references(
     connection: &Connection,
     references: &[(Environment, String)],
-) -> Result<BTreeSet<(Environment, String)>, StoreError> {
-    const OURS: &str = "SELECT 1 FROM fetch_job WHERE environment = ?1 AND terra_reference = ?2 LIMIT 1";
+) -> Result<BTreeMap<(Environment, String), FetchOrigin>, StoreError> {
+    const OURS: &str = "SELECT origin FROM fetch_job WHERE environment = ?1 AND terra_reference = ?2 LIMIT 1";
     let mut statement = connection.prepare_cached(OURS)?;
-    let mut ours = BTreeSet::new();
+    let mut ours = BTreeMap::new();
     for (environment, reference) in references {
-        if statement.query_row([environment.as_str(), reference], |_| Ok(())).optional()?.is_some() {
-            ours.insert((environment.clone(), reference.clone()));
+        let origin = statement
+            .query_row([environment.as_str(), reference], |row| word(row, "origin", FetchOrigin::parse))
+            .optional()?;
+        if let Some(origin) = origin {
+            ours.insert((environment.clone(), reference.clone()), origin);
         }
     }
     Ok(ours)
 }
 
-/// Takes as many due jobs as the pace allows. Jobs of aliases that were revoked meanwhile fail here.
-pub(super) fn lease(
-    connection: &Connection,
-    now: Timestamp,
-    until: Timestamp,
-    pace: Pace,
-    limit: u32,
-) -> Result<Vec<LeasedFetch>, StoreError> {
-    const LOCK: &str = "UPDATE fetch_job SET lease_token = lease_token + 1, locked_until = ?2 WHERE id = ?1";
-    let mut due = due(connection, now, limit)?;
-    let wanted = u32::try_from(due.len()).unwrap_or(limit);
-    if wanted == 0 {
-        return Ok(due);
+/// Takes as many due jobs as pace and budgets allow. Jobs of aliases that were revoked meanwhile fail here.
+pub(super) fn lease(connection: &Connection, ask: &FetchAsk) -> Result<Vec<LeasedFetch>, StoreError> {
+    let today = ask.now.to_zoned(TimeZone::UTC).date();
+    let allowance = allowance(connection)?;
+    let (granted, _) = fetch::take(allowance, ask.pace, ask.limit, ask.now, today);
+    let mut leased = Vec::new();
+    for _ in 0..SCANS_MAX {
+        if granted == 0 || !leased.is_empty() {
+            break;
+        }
+        let (revoked, turns): (Vec<Turn>, Vec<Turn>) =
+            turns(connection, ask, turns_max(granted))?.into_iter().partition(|turn| turn.is_revoked);
+        if revoked.is_empty() && turns.is_empty() {
+            break;
+        }
+        fail_revoked(connection, &revoked, ask.now)?;
+        let per_turn = jobs_per_turn(granted, turns.len());
+        let mut candidates = Vec::new();
+        let mut spends = BTreeMap::new();
+        for turn in turns {
+            let jobs = due(connection, &turn, ask.now, per_turn)?;
+            spends.insert(turn.alias.clone(), spent(connection, &turn.alias, ask)?);
+            candidates.push(Candidate { alias: turn.alias, priority: turn.priority, jobs });
+        }
+        let choice = choose(&candidates, spends, &ask.budget, granted as usize, ask.now);
+        for job in chosen_jobs(&candidates, &choice) {
+            leased.push(lock(connection, job, ask.until)?);
+        }
+        for (candidate, after) in candidates.iter().zip(afters(&candidates, &choice, per_turn, ask.now)) {
+            keep_turn(connection, candidate, &after, ask.now)?;
+        }
     }
-    let today = now.to_zoned(TimeZone::UTC).date();
-    let (granted, after) = fetch::take(allowance(connection)?, pace, wanted, now, today);
-    keep_allowance(connection, &after)?;
-    due.truncate(granted as usize);
-    let mut lock = connection.prepare_cached(LOCK)?;
-    for leased in &mut due {
-        lock.execute(params![leased.job.id.0.as_bytes(), ms(until)])?;
-        leased.token += 1;
+    if !leased.is_empty() {
+        let taken = u32::try_from(leased.len()).unwrap_or(u32::MAX);
+        keep_allowance(connection, &fetch::take(allowance, ask.pace, taken, ask.now, today).1)?;
     }
-    Ok(due)
+    Ok(leased)
 }
 
-/// Due jobs of aliases that are not revoked. The work beyond `limit` is bounded: each revoked one is failed once.
-fn due(connection: &Connection, now: Timestamp, limit: u32) -> Result<Vec<LeasedFetch>, StoreError> {
-    const DUE: &str = "
-        SELECT job.id, job.environment, job.terra_user_id, job.provider, job.kind, job.window_start, job.window_end,
-               job.attempts, job.lease_token, job.backfill_id, job.origin,
+fn turns(connection: &Connection, ask: &FetchAsk, limit: u32) -> Result<Vec<Turn>, StoreError> {
+    const TURNS: &str = "
+        SELECT turn.environment, turn.terra_user_id, turn.priority,
                coalesce(alias.closed >= coalesce(alias.opened, x''), 0) AS revoked
-        FROM fetch_job AS job
-        LEFT JOIN alias ON alias.environment = job.environment AND alias.terra_user_id = job.terra_user_id
-        WHERE job.state = 'queued' AND job.run_at <= ?1 AND (job.locked_until IS NULL OR job.locked_until <= ?1)
-        ORDER BY job.run_at, job.rowid LIMIT ?2";
-    const REVOKED: &str = "UPDATE fetch_job SET state = 'failed', reason = 'revoked', updated_at = ?2 WHERE id = ?1";
-    let mut select = connection.prepare_cached(DUE)?;
-    let mut fail = connection.prepare_cached(REVOKED)?;
-    loop {
-        let rows =
-            select.query_map(params![ms(now), limit], |row| Ok((row.get::<_, bool>("revoked")?, leased_row(row)?)))?;
-        let (revoked, due): (Vec<_>, Vec<_>) =
-            rows.collect::<rusqlite::Result<Vec<_>>>()?.into_iter().partition(|(revoked, _)| *revoked);
-        for (_, leased) in &revoked {
-            fail.execute(params![leased.job.id.0.as_bytes(), ms(now)])?;
-        }
-        if revoked.is_empty() {
-            return Ok(due.into_iter().map(|(_, leased)| leased).collect());
-        }
-    }
+        FROM fetch_turn AS turn
+        LEFT JOIN alias ON alias.environment = turn.environment AND alias.terra_user_id = turn.terra_user_id
+        WHERE turn.due_at <= ?1 AND (NOT ?2 OR turn.priority = 0)
+          AND NOT EXISTS (SELECT 1 FROM fetch_pause WHERE environment = turn.environment AND scope = 'environment'
+                                                      AND subject = '' AND until > ?1)
+          AND NOT EXISTS (SELECT 1 FROM fetch_pause WHERE environment = turn.environment AND scope = 'provider'
+                                                      AND subject = turn.provider AND until > ?1)
+          AND NOT EXISTS (SELECT 1 FROM fetch_pause WHERE environment = turn.environment AND scope = 'alias'
+                                                      AND subject = turn.terra_user_id AND until > ?1)
+        ORDER BY turn.priority, turn.served_at LIMIT ?3";
+    let mut statement = connection.prepare_cached(TURNS)?;
+    let rows = statement.query_map(params![ms(ask.now), ask.urgent_only, limit], |row| {
+        let environment = Environment::new(row.get::<_, String>("environment")?);
+        Ok(Turn {
+            alias: AliasKey::new(&environment, &row.get::<_, String>("terra_user_id")?),
+            priority: row.get("priority")?,
+            is_revoked: row.get("revoked")?,
+        })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-fn leased_row(row: &Row<'_>) -> rusqlite::Result<LeasedFetch> {
+fn fail_revoked(connection: &Connection, turns: &[Turn], now: Timestamp) -> Result<(), StoreError> {
+    const FAIL: &str = "
+        UPDATE fetch_job SET state = 'failed', reason = 'revoked', locked_until = NULL, updated_at = ?3
+        WHERE environment = ?1 AND terra_user_id = ?2 AND state = 'queued'
+          AND (locked_until IS NULL OR locked_until <= ?3)
+        RETURNING id";
+    const FORGET: &str = "DELETE FROM fetch_turn WHERE environment = ?1 AND terra_user_id = ?2";
+    for Turn { alias, .. } in turns {
+        let (environment, user) = (alias.environment.as_str(), alias.terra_user_id.as_str());
+        let mut fail = connection.prepare_cached(FAIL)?;
+        let failed = fail
+            .query_map(params![environment, user, ms(now)], |row| uuid(row, "id"))?
+            .collect::<rusqlite::Result<Vec<_>>>()?;
+        connection.prepare_cached(FORGET)?.execute([environment, user])?;
+        for job in failed {
+            backfill::touch_of_job(connection, job, now)?;
+        }
+    }
+    Ok(())
+}
+
+/// A user's due jobs of one priority, the newest days first.
+fn due(connection: &Connection, turn: &Turn, now: Timestamp, limit: u32) -> Result<Vec<FetchJob>, StoreError> {
+    const DUE: &str = "
+        SELECT id, environment, terra_user_id, provider, kind, window_start, window_end, attempts, backfill_id, origin
+        FROM fetch_job
+        WHERE environment = ?1 AND terra_user_id = ?2 AND priority = ?3 AND state = 'queued' AND run_at <= ?4
+          AND (locked_until IS NULL OR locked_until <= ?4)
+        ORDER BY window_start DESC, kind LIMIT ?5";
+    let mut statement = connection.prepare_cached(DUE)?;
+    let (environment, user) = (turn.alias.environment.as_str(), turn.alias.terra_user_id.as_str());
+    let rows = statement.query_map(params![environment, user, turn.priority, ms(now), limit], job)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+fn spent(connection: &Connection, alias: &AliasKey, ask: &FetchAsk) -> Result<Vec<Spend>, StoreError> {
+    const SPENT: &str =
+        "SELECT spent_at, days FROM fetch_spend WHERE environment = ?1 AND terra_user_id = ?2 AND spent_at > ?3";
+    let counts_for = SignedDuration::try_from(ask.budget.counts_for()).unwrap_or(SignedDuration::MAX);
+    let since = ask.now.checked_sub(counts_for).unwrap_or(Timestamp::MIN);
+    let mut statement = connection.prepare_cached(SPENT)?;
+    let row = |row: &Row<'_>| Ok(Spend { at: time(row, "spent_at")?, days: row.get("days")? });
+    let rows =
+        statement.query_map(params![alias.environment.as_str(), alias.terra_user_id.as_str(), ms(since)], row)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Hides a job from others, and counts its days as spent for as long as its answer is not known.
+fn lock(connection: &Connection, job: &FetchJob, until: Timestamp) -> Result<LeasedFetch, StoreError> {
+    const LOCK: &str =
+        "UPDATE fetch_job SET lease_token = lease_token + 1, locked_until = ?2 WHERE id = ?1 RETURNING lease_token";
+    const SPEND: &str = "
+        INSERT INTO fetch_spend (fetch_job_id, lease_token, environment, terra_user_id, days, spent_at)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let id = job.id.0.as_bytes();
+    let token: i64 = connection.prepare_cached(LOCK)?.query_row(params![id, ms(until)], |row| row.get(0))?;
+    let (environment, user) = (job.alias.environment.as_str(), job.alias.terra_user_id.as_str());
+    connection.prepare_cached(SPEND)?.execute(params![id, token, environment, user, cost(job), ms(until)])?;
+    Ok(LeasedFetch { job: job.clone(), token })
+}
+
+fn keep_turn(connection: &Connection, candidate: &Candidate, after: &After, now: Timestamp) -> Result<(), StoreError> {
+    const NEXT: &str = "
+        SELECT min(max(run_at, coalesce(locked_until, 0))) AS next
+        FROM fetch_job
+        WHERE environment = ?1 AND terra_user_id = ?2 AND priority = ?3 AND state = 'queued'";
+    const KEEP: &str = "
+        UPDATE fetch_turn SET due_at = ?4, served_at = CASE WHEN ?5 THEN ?6 ELSE served_at END
+        WHERE environment = ?1 AND terra_user_id = ?2 AND priority = ?3";
+    const FORGET: &str = "DELETE FROM fetch_turn WHERE environment = ?1 AND terra_user_id = ?2 AND priority = ?3";
+    let key = (candidate.alias.environment.as_str(), candidate.alias.terra_user_id.as_str(), candidate.priority);
+    let due: Option<i64> = match after.due {
+        Some(due) => Some(ms(due)),
+        None => connection.prepare_cached(NEXT)?.query_row(key, |row| row.get("next"))?,
+    };
+    match due {
+        Some(due) => {
+            let (environment, user, priority) = key;
+            let row = params![environment, user, priority, due, after.is_served, ms(now)];
+            connection.prepare_cached(KEEP)?.execute(row)?;
+        }
+        None => {
+            connection.prepare_cached(FORGET)?.execute(key)?;
+        }
+    }
+    Ok(())
+}
+
+fn job(row: &Row<'_>) -> rusqlite::Result<FetchJob> {
     let environment = Environment::new(row.get::<_, String>("environment")?);
-    let job = FetchJob {
+    Ok(FetchJob {
         id: FetchJobId(uuid(row, "id")?),
         alias: AliasKey::new(&environment, &row.get::<_, String>("terra_user_id")?),
         provider: row.get("provider")?,
@@ -117,11 +200,11 @@ fn leased_row(row: &Row<'_>) -> rusqlite::Result<LeasedFetch> {
         attempts: row.get("attempts")?,
         backfill: BackfillId(uuid(row, "backfill_id")?),
         origin: word(row, "origin", FetchOrigin::parse)?,
-    };
-    Ok(LeasedFetch { job, token: row.get("lease_token")? })
+        gap: None,
+    })
 }
 
-fn date(row: &Row<'_>, name: &str) -> rusqlite::Result<jiff::civil::Date> {
+pub(super) fn date(row: &Row<'_>, name: &str) -> rusqlite::Result<jiff::civil::Date> {
     let text: String = row.get(name)?;
     text.parse().map_err(|_| rusqlite::Error::InvalidColumnType(0, name.to_owned(), Type::Text))
 }
@@ -151,30 +234,6 @@ fn keep_allowance(connection: &Connection, allowance: &Allowance) -> Result<(), 
     Ok(())
 }
 
-/// What a reaction changes in a row.
-struct Next<'a> {
-    run_at: Option<Timestamp>,
-    failed_tries: u32,
-    reason: Option<&'a str>,
-    reference: Option<&'a str>,
-}
-
-impl Next<'_> {
-    fn of(reaction: &Reaction) -> Next<'_> {
-        let next = Next { run_at: None, failed_tries: 0, reason: None, reference: None };
-        match reaction {
-            Reaction::Requested { reference } => Next { reference: reference.as_deref(), ..next },
-            Reaction::Inline | Reaction::Nothing => next,
-            Reaction::Wait { until, reason } => Next { run_at: Some(*until), reason: Some(reason), ..next },
-            Reaction::Retry { at, reason } => Next { run_at: Some(*at), reason: Some(reason), failed_tries: 1, ..next },
-            Reaction::PauseEnvironment { until } => {
-                Next { run_at: Some(*until), reason: Some("credentials_refused"), ..next }
-            }
-            Reaction::Failed { reason } => Next { failed_tries: 1, reason: Some(reason), ..next },
-        }
-    }
-}
-
 /// Keeps what became of a job, unless somebody else has leased it since.
 pub(super) fn finish(
     connection: &Connection,
@@ -186,38 +245,35 @@ pub(super) fn finish(
     const FINISH: &str = "
         UPDATE fetch_job
         SET state = ?3, run_at = coalesce(?4, run_at), attempts = attempts + ?5, reason = ?6,
-            terra_reference = coalesce(?7, terra_reference), status = ?8, locked_until = NULL, updated_at = ?9
+            terra_reference = coalesce(?7, terra_reference), status = ?8, locked_until = NULL, updated_at = ?9,
+            size_bytes = size_bytes + ?10
         WHERE id = ?1 AND lease_token = ?2 AND state = 'queued'";
-    let next = Next::of(reaction);
+    const SPENT: &str =
+        "UPDATE fetch_spend SET spent_at = min(spent_at, ?3) WHERE fetch_job_id = ?1 AND lease_token = ?2";
+    const DUE: &str = "UPDATE fetch_turn SET due_at = min(due_at, ?3) WHERE environment = ?1 AND terra_user_id = ?2";
+    let (job, end) = (&leased.job, Ending::of(reaction));
     let kept = connection.prepare_cached(FINISH)?.execute(params![
-        leased.job.id.0.as_bytes(),
+        job.id.0.as_bytes(),
         leased.token,
-        fetch_state(reaction),
-        next.run_at.map(ms),
-        next.failed_tries,
-        next.reason,
-        next.reference,
+        end.state,
+        end.run_at.map(ms),
+        end.failed_tries,
+        end.reason,
+        end.reference,
         status,
         ms(now),
+        end.bytes,
     ])?;
-    if kept == 1
-        && let Reaction::PauseEnvironment { until } = reaction
-    {
-        postpone(connection, &leased.job.alias.environment, None, *until)?;
+    if kept == 0 {
+        return Ok(false);
     }
-    Ok(kept == 1)
-}
-
-pub(super) fn postpone(
-    connection: &Connection,
-    environment: &Environment,
-    alias: Option<&AliasKey>,
-    until: Timestamp,
-) -> Result<(), StoreError> {
-    const POSTPONE: &str = "
-        UPDATE fetch_job SET run_at = ?3
-        WHERE state = 'queued' AND environment = ?1 AND (?2 IS NULL OR terra_user_id = ?2) AND run_at < ?3";
-    let terra_user_id = alias.map(|alias| alias.terra_user_id.as_str());
-    connection.prepare_cached(POSTPONE)?.execute(params![environment.as_str(), terra_user_id, ms(until)])?;
-    Ok(())
+    connection.prepare_cached(SPENT)?.execute(params![job.id.0.as_bytes(), leased.token, ms(now)])?;
+    // What is answered may make room in the budget; what is put off says itself when it is due.
+    let (environment, user) = (job.alias.environment.as_str(), job.alias.terra_user_id.as_str());
+    connection.prepare_cached(DUE)?.execute(params![environment, user, ms(now)])?;
+    pause::apply(connection, job, &effects(reaction), now)?;
+    if end.state != "queued" {
+        backfill::touch_of_job(connection, job.id.0, now)?;
+    }
+    Ok(true)
 }

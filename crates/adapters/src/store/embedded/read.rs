@@ -1,7 +1,7 @@
 //! Listings of connections, history and fetch jobs, and the numbers for gauges.
 
 use domain::delivery::Delivery;
-use domain::id::{AliasKey, ConnectionId, Environment, FetchJobId, UserId};
+use domain::id::{AliasKey, ConnectionId, Environment, UserId};
 use domain::identity::Status;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -10,8 +10,7 @@ use uuid::Uuid;
 use super::column::{count, json, order, time, uuid, word};
 use super::identity::aliases_of_connection;
 use crate::store::{
-    AuthEventFilter, AuthEventView, ConnectionFilter, ConnectionView, FetchFilter, FetchView, Found, Listing, Page,
-    Stats, StoreError,
+    AuthEventFilter, AuthEventView, ConnectionFilter, ConnectionView, Found, Listing, Page, Stats, StoreError,
 };
 
 /// One row more than fits: it says that there is another page.
@@ -130,50 +129,6 @@ fn auth_event(row: &Row<'_>) -> rusqlite::Result<AuthEventView> {
         happened_at: happened_at.unwrap_or(received_at),
         received_at,
         detail: json(row, "detail")?,
-    })
-}
-
-pub(super) fn fetches(
-    connection: &Connection,
-    filter: &FetchFilter,
-    page: &Page,
-) -> Result<Listing<FetchView>, StoreError> {
-    const PAGE: &str = "
-        SELECT id, environment, terra_user_id, kind, window_start, window_end, state, reason, attempts, status,
-               terra_reference, run_at
-        FROM fetch_job
-        WHERE id > ?1 AND (?2 IS NULL OR terra_user_id = ?2) AND (?3 IS NULL OR state = ?3)
-          AND (?4 IS NULL OR EXISTS (SELECT 1 FROM alias
-                                     WHERE alias.environment = fetch_job.environment
-                                       AND alias.terra_user_id = fetch_job.terra_user_id AND alias.user_id = ?4))
-        ORDER BY id LIMIT ?5";
-    let mut statement = connection.prepare_cached(PAGE)?;
-    let after: Uuid = after(page)?.unwrap_or(Uuid::nil());
-    let parameters = params![
-        after.as_bytes(),
-        filter.terra_user_id,
-        filter.state,
-        filter.user.as_ref().map(UserId::as_str),
-        limit(page),
-    ];
-    let rows = statement.query_map(parameters, fetch)?;
-    Ok(Listing::of(rows.collect::<rusqlite::Result<_>>()?, page, |view: &FetchView| view.id.to_string()))
-}
-
-fn fetch(row: &Row<'_>) -> rusqlite::Result<FetchView> {
-    Ok(FetchView {
-        id: FetchJobId(uuid(row, "id")?),
-        environment: Environment::new(row.get::<_, String>("environment")?),
-        terra_user_id: row.get("terra_user_id")?,
-        kind: row.get("kind")?,
-        start: row.get("window_start")?,
-        end: row.get("window_end")?,
-        state: row.get("state")?,
-        reason: row.get("reason")?,
-        attempts: row.get("attempts")?,
-        status: row.get("status")?,
-        reference: row.get("terra_reference")?,
-        run_at: time(row, "run_at")?,
     })
 }
 

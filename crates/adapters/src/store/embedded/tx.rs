@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
-use domain::fetch::FetchJob;
+use domain::fetch::{FetchJob, FetchOrigin};
 use domain::id::{AliasKey, ConnectionId, Environment, RecordId, ReferenceId, UserId};
 use domain::identity::{Connection, Edge, Resolution};
 use domain::outgoing::Outgoing;
@@ -13,7 +13,7 @@ use domain::session::SessionResult;
 use futures_util::FutureExt;
 use jiff::Timestamp;
 
-use super::{events, fetch, identity, ledger, records, sessions};
+use super::{enqueue, events, fetch, identity, ledger, records, sessions};
 use crate::store::apply::{self, Mode, Tried};
 use crate::store::tx::{AliasRow, LedgerRow, ProcessedRow, RecordWrite, ScoreWrite, Tx};
 use crate::store::{Applied, Prepared, ReferencePolicy, StoreError};
@@ -131,13 +131,13 @@ impl Tx for SqliteTx<'_> {
     }
 
     async fn insert_fetch_jobs(&mut self, jobs: &[FetchJob], at: Timestamp) -> Result<(), StoreError> {
-        fetch::insert(self.connection, jobs, at)
+        enqueue::insert(self.connection, jobs, at)
     }
 
     async fn fetch_references(
         &mut self,
         references: &[(Environment, String)],
-    ) -> Result<BTreeSet<(Environment, String)>, StoreError> {
+    ) -> Result<BTreeMap<(Environment, String), FetchOrigin>, StoreError> {
         fetch::references(self.connection, references)
     }
 

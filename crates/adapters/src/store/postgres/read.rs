@@ -4,9 +4,8 @@ use std::str::FromStr;
 
 use bytes::Bytes;
 use domain::delivery::Delivery;
-use domain::id::{AliasKey, ConnectionId, DeliveryId, Environment, FetchJobId, UserId};
+use domain::id::{AliasKey, ConnectionId, DeliveryId, Environment, UserId};
 use domain::identity::Status;
-use jiff::civil::Date;
 use tokio_postgres::Row;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
@@ -16,8 +15,8 @@ use super::row::{count, digest, environment, get, small, strange};
 use super::unit::Db;
 use crate::payloads::Sealed;
 use crate::store::{
-    ConnectionFilter, ConnectionView, DeliveryFilter, DeliveryView, FetchFilter, FetchView, Found, LedgerOutcome,
-    Listing, Page, Stats, StoreError,
+    ConnectionFilter, ConnectionView, DeliveryFilter, DeliveryView, Found, LedgerOutcome, Listing, Page, Stats,
+    StoreError,
 };
 
 /// A cursor of ours, if the page has one.
@@ -178,46 +177,6 @@ fn delivery_view(row: &Row) -> Result<DeliveryView, StoreError> {
 pub(super) async fn delivery_body(db: &Db, id: DeliveryId) -> Result<Option<Sealed>, StoreError> {
     let row = db.row("SELECT body FROM delivery WHERE id = $1", &[&id.0]).await?;
     row.map(|row| Ok(Sealed(Bytes::from(get::<Vec<u8>>(&row, "body")?)))).transpose()
-}
-
-const FETCHES: &str = "
-SELECT fetch_job.id, fetch_job.environment, fetch_job.terra_user_id, fetch_job.kind, fetch_job.window_start,
-       fetch_job.window_end, fetch_job.state, fetch_job.reason, fetch_job.attempts, fetch_job.status,
-       fetch_job.terra_reference, fetch_job.run_at
-  FROM fetch_job
- WHERE ($1::text IS NULL OR fetch_job.terra_user_id = $1)
-   AND ($2::text IS NULL
-        OR EXISTS (SELECT FROM alias
-                    WHERE alias.environment = fetch_job.environment
-                      AND alias.terra_user_id = fetch_job.terra_user_id AND alias.user_id = $2))
-   AND ($3::text IS NULL OR fetch_job.state = $3)
-   AND ($4::uuid IS NULL OR fetch_job.id > $4)
- ORDER BY fetch_job.id
- LIMIT $5";
-
-pub(super) async fn fetches(db: &Db, filter: &FetchFilter, page: &Page) -> Result<Listing<FetchView>, StoreError> {
-    let after: Option<Uuid> = cursor(page)?;
-    let user = filter.user.as_ref().map(UserId::as_str);
-    let rows = db.rows(FETCHES, &[&filter.terra_user_id, &user, &filter.state, &after, &one_more(page)]).await?;
-    let views = rows.iter().map(fetch_view).collect::<Result<Vec<_>, _>>()?;
-    Ok(Listing::of(views, page, |view| view.id.to_string()))
-}
-
-fn fetch_view(row: &Row) -> Result<FetchView, StoreError> {
-    Ok(FetchView {
-        id: FetchJobId(get(row, "id")?),
-        environment: environment(row)?,
-        terra_user_id: get(row, "terra_user_id")?,
-        kind: get(row, "kind")?,
-        start: get::<Date>(row, "window_start")?.to_string(),
-        end: get::<Date>(row, "window_end")?.to_string(),
-        state: get(row, "state")?,
-        reason: get(row, "reason")?,
-        attempts: small(row, "attempts")?,
-        status: get::<Option<i32>>(row, "status")?.and_then(|status| u16::try_from(status).ok()),
-        reference: get(row, "terra_reference")?,
-        run_at: get(row, "run_at")?,
-    })
 }
 
 const BY_STATUS: &str = "

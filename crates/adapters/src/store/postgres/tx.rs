@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
-use domain::fetch::FetchJob;
+use domain::fetch::{FetchJob, FetchOrigin};
 use domain::id::{AliasKey, ConnectionId, Environment, RecordId, ReferenceId, UserId};
 use domain::identity::{Connection, Edge, Resolution};
 use domain::outgoing::Outgoing;
@@ -13,7 +13,7 @@ use domain::session::SessionResult;
 use jiff::Timestamp;
 
 use super::unit::Db;
-use super::{events, fetch, history, identity, ledger, processed, records, references, sessions};
+use super::{enqueue, events, fetch, history, identity, ledger, processed, records, references, sessions};
 use crate::store::StoreError;
 use crate::store::tx::{AliasRow, LedgerRow, ProcessedRow, RecordWrite, ScoreWrite, Tx};
 
@@ -106,13 +106,13 @@ impl Tx for Db {
     }
 
     async fn insert_fetch_jobs(&mut self, jobs: &[FetchJob], at: Timestamp) -> Result<(), StoreError> {
-        fetch::insert(self, jobs, at).await
+        enqueue::insert(self, jobs, at).await
     }
 
     async fn fetch_references(
         &mut self,
         references: &[(Environment, String)],
-    ) -> Result<BTreeSet<(Environment, String)>, StoreError> {
+    ) -> Result<BTreeMap<(Environment, String), FetchOrigin>, StoreError> {
         fetch::references(self, references).await
     }
 

@@ -4,7 +4,7 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use adapters::store::view::{ConnectionView, LIMIT_MAX};
 use adapters::store::{ConnectionFilter, FetchFilter, Page};
-use domain::fetch::{self, FetchJob, FetchOrigin, HISTORY_KINDS, WINDOW_DAYS_MAX, Window, Wish};
+use domain::fetch::{self, FetchJob, FetchOrigin, HISTORY_KINDS, Window, Wish};
 use domain::id::{AliasKey, UserId};
 use domain::identity::AliasStatus;
 use jiff::Timestamp;
@@ -20,7 +20,7 @@ use crate::http::App;
 use crate::http::auth::{Authorized, Ops, OpsWrite};
 use crate::http::problem::Problem;
 
-const STATES: [&str; 5] = ["queued", "requested", "done", "nothing", "failed"];
+const STATES: [&str; 6] = ["queued", "requested", "done", "nothing", "failed", "merged"];
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -57,8 +57,10 @@ pub(super) async fn request(
     if aliases.is_empty() {
         return Err(Problem::conflict("no_connection", "the user has no open connection to ask Terra about"));
     }
-    let jobs: Vec<FetchJob> =
-        aliases.iter().flat_map(|(alias, provider)| asked.jobs(alias, provider.as_deref())).collect();
+    let jobs: Vec<FetchJob> = aliases
+        .iter()
+        .flat_map(|(alias, provider)| asked.jobs(alias, provider.as_deref(), app.config.fetch_window_days))
+        .collect();
     app.ports.store.enqueue_fetches(&jobs, now).await?;
     info!(actor = %caller.actor.0, requests = jobs.len(), "queued {} fetches", jobs.len());
     let queued: Vec<_> = jobs.iter().map(shown).collect();
@@ -100,7 +102,7 @@ impl Asked {
         Ok(Asked { kinds: kinds(&wanted.types)?, days: days.newest() })
     }
 
-    fn jobs(&self, alias: &AliasKey, provider: Option<&str>) -> Vec<FetchJob> {
+    fn jobs(&self, alias: &AliasKey, provider: Option<&str>, window_days_max: u32) -> Vec<FetchJob> {
         fetch::jobs(&Wish {
             alias,
             provider,
@@ -108,7 +110,7 @@ impl Asked {
             days: self.days,
             origin: FetchOrigin::Request,
             cause: Uuid::now_v7().as_bytes(),
-            window_days_max: WINDOW_DAYS_MAX,
+            window_days_max,
         })
     }
 }
@@ -159,6 +161,17 @@ pub(super) async fn list(
     Ok(listed(&app.ports.store.fetches(&filter, &page).await?))
 }
 
+pub(super) async fn show(
+    _: Authorized<Ops>,
+    app: web::Data<App>,
+    id: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let unknown = || Problem::not_found("unknown_fetch", format!("there is no fetch {id}"));
+    let id = id.parse().map_err(|_| unknown())?;
+    let fetch = app.ports.store.fetch(id).await?.ok_or_else(unknown)?;
+    Ok(private(StatusCode::OK, &fetch))
+}
+
 #[cfg(test)]
 mod tests {
     use jiff::civil::{Date, date};
@@ -188,11 +201,11 @@ mod tests {
         let days = Window { start: date(2026, 1, 1), end: date(2026, 3, 1) };
         let asked = Asked { kinds: vec![DataKind::Sleep], days };
         let environment = domain::id::Environment::new("default");
-        let jobs = asked.jobs(&AliasKey::new(&environment, "u1"), Some("GARMIN"));
+        let jobs = asked.jobs(&AliasKey::new(&environment, "u1"), Some("GARMIN"), 28);
         assert_eq!(jobs.iter().map(|job| job.window.days()).sum::<i64>(), 59);
         assert_eq!(jobs.iter().map(|job| job.window.start).min(), Some(date(2026, 1, 1)));
         assert_eq!(jobs.iter().map(|job| job.window.end).max(), Some(date(2026, 3, 1)));
-        let others = asked.jobs(&AliasKey::new(&environment, "u2"), None);
+        let others = asked.jobs(&AliasKey::new(&environment, "u2"), None, 28);
         assert_ne!(jobs[0].id, others[0].id);
     }
 

@@ -1,7 +1,7 @@
 //! Connect sessions and fetch jobs.
 
-use domain::fetch::{FetchOrigin, Window};
-use domain::id::{BackfillId, FetchJobId, ReferenceId};
+use domain::fetch::{Budget, FetchOrigin, Pace, Window};
+use domain::id::{AliasKey, BackfillId, FetchJobId, ReferenceId};
 use domain::plan;
 use jiff::civil::date;
 
@@ -81,7 +81,12 @@ fn job(number: u128, alias: &str) -> FetchJob {
         attempts: 0,
         backfill: BackfillId(Uuid::from_u128(number)),
         origin: FetchOrigin::Connect,
+        gap: None,
     }
+}
+
+fn ask(now: i64, until: i64, pace: Pace, limit: u32) -> FetchAsk {
+    FetchAsk { now: at(now), until: at(until), pace, budget: Budget::default(), limit, urgent_only: false }
 }
 
 const PACE: Pace = Pace { per_second: 100, daily_max: 1_000 };
@@ -90,7 +95,7 @@ const PACE: Pace = Pace { per_second: 100, daily_max: 1_000 };
 async fn a_fetcher_that_was_taken_for_dead_changes_nothing() {
     let bench = Bench::new(ReferencePolicy::IsTheUser);
     bench.store.enqueue_fetches(&[job(1, "u"), job(2, "u")], at(0)).await.unwrap();
-    let lease = async |now, until| bench.store.lease_fetch_jobs(at(now), at(until), PACE, 10).await.unwrap();
+    let lease = async |now, until| bench.store.lease_fetch_jobs(&ask(now, until, PACE, 10)).await.unwrap();
     let slow = lease(10, 20).await;
     assert_eq!(slow.len(), 1, "one open job per alias, kind and window");
     assert!(lease(19, 29).await.is_empty());
@@ -111,7 +116,7 @@ async fn jobs_of_revoked_aliases_fail_and_a_refused_credential_pauses_the_enviro
     let bench = Bench::new(ReferencePolicy::IsTheUser);
     bench.apply(delivery(&json!({ "type": "deauth", "user": user("gone", None) }), 10)).await;
     bench.store.enqueue_fetches(&[job(1, "gone"), job(2, "u"), job(3, "v")], at(0)).await.unwrap();
-    let leased = bench.store.lease_fetch_jobs(at(20), at(30), PACE, 1).await.unwrap();
+    let leased = bench.store.lease_fetch_jobs(&ask(20, 30, PACE, 1)).await.unwrap();
     assert_eq!(leased[0].job.alias.terra_user_id.as_str(), "u");
     let failed = FetchFilter { state: Some("failed".into()), ..FetchFilter::default() };
     let failed = bench.store.fetches(&failed, &Page::default()).await.unwrap().items;
@@ -119,8 +124,8 @@ async fn jobs_of_revoked_aliases_fail_and_a_refused_credential_pauses_the_enviro
 
     let pause = Reaction::PauseEnvironment { until: at(300) };
     assert!(bench.store.finish_fetch(&leased[0], &pause, Some(401), at(21)).await.unwrap());
-    assert!(bench.store.lease_fetch_jobs(at(299), at(310), PACE, 10).await.unwrap().is_empty());
-    assert_eq!(bench.store.lease_fetch_jobs(at(300), at(310), PACE, 10).await.unwrap().len(), 2);
+    assert!(bench.store.lease_fetch_jobs(&ask(299, 310, PACE, 10)).await.unwrap().is_empty());
+    assert_eq!(bench.store.lease_fetch_jobs(&ask(300, 310, PACE, 10)).await.unwrap().len(), 2);
 }
 
 #[tokio::test]
@@ -129,6 +134,6 @@ async fn the_pace_bounds_what_is_leased() {
     let jobs: Vec<FetchJob> = (0..9).map(|number| job(number, &format!("u{number}"))).collect();
     bench.store.enqueue_fetches(&jobs, at(0)).await.unwrap();
     let pace = Pace { per_second: 2, daily_max: 3 };
-    let counts = async |now| bench.store.lease_fetch_jobs(at(now), at(10_000), pace, 10).await.unwrap().len();
+    let counts = async |now| bench.store.lease_fetch_jobs(&ask(now, 10_000, pace, 10)).await.unwrap().len();
     assert_eq!([counts(100).await, counts(100).await, counts(101).await, counts(102).await], [2, 0, 1, 0]);
 }
