@@ -24,3 +24,4 @@ mod privacy;
 mod receive;
 mod services;
 mod tidy;
+mod usage;

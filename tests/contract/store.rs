@@ -15,6 +15,7 @@ mod records;
 mod resolver;
 mod sessions;
 mod support;
+mod usage;
 
 /// Runs each case on a store of its own, on every engine named.
 macro_rules! contract {
@@ -123,6 +124,14 @@ mod reference_is_the_user {
         ledger::upkeep_names_the_payloads_that_nothing_needs_any_more,
         ledger::migrating_again_applies_nothing_and_the_schema_fits,
         ledger::an_empty_batch_is_nothing_to_do,
+        usage::a_delivery_is_counted_once_however_often_it_is_handed_out,
+        usage::what_is_kept_without_effects_is_counted_once,
+        usage::data_that_changes_no_record_is_told_apart,
+        usage::what_we_asked_for_is_told_from_what_came_by_itself,
+        usage::a_connection_over_its_free_events_is_listed,
+        usage::usage_pages_without_gap_or_repetition,
+        usage::batches_side_by_side_lose_no_count,
+        usage::months_are_counted_apart,
     ]);
 }
 

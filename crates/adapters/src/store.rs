@@ -21,6 +21,7 @@ use domain::plan::Plan;
 use domain::session::ConnectSession;
 use domain::settle::Settlement;
 use jiff::Timestamp;
+use jiff::civil::Date;
 use terra::event::DataKind;
 
 use crate::payloads::Sealed;
@@ -34,7 +35,8 @@ pub mod view;
 
 pub use tx::LedgerOutcome;
 pub use view::{
-    ActivityView, AuthEventView, ConnectionView, DeliveryView, FetchView, Listing, Page, RecordView, Stats,
+    ActivityView, AuthEventView, ConnectionView, DeliveryView, FetchView, Listing, Page, RecordView, Stats, UsageBy,
+    UsageFilter, UsageTotals, UsageView,
 };
 
 /// A plan with its bytes sealed: the delivery's own, and one document per record, in the plan's order.
@@ -152,10 +154,11 @@ pub enum Schema {
 }
 
 /// The schema level of this binary: it needs exactly what migrations up to here create.
-pub const SCHEMA_VERSION: u32 = 2;
+pub const SCHEMA_VERSION: u32 = 5;
 
-/// The oldest schema this binary still works with: the one before, so that processes can be replaced one by one.
-pub const SCHEMA_OLDEST: u32 = 1;
+/// The oldest schema this binary still works with. Migrations only expand, so the schema goes first, and processes of
+/// the version before are replaced one by one on it.
+pub const SCHEMA_OLDEST: u32 = 5;
 
 /// Judges a schema: `version` is the last migration applied, `readable_from` the oldest binary level that it suits,
 /// as its own migrations say.
@@ -342,6 +345,10 @@ pub trait Store: Send + Sync {
     async fn deliveries(&self, filter: &DeliveryFilter, page: &Page) -> Result<Listing<DeliveryView>, StoreError>;
     async fn delivery(&self, id: domain::id::DeliveryId) -> Result<Option<DeliveryView>, StoreError>;
     async fn delivery_body(&self, id: domain::id::DeliveryId) -> Result<Option<Sealed>, StoreError>;
+    /// What Terra delivered in a month, summed.
+    async fn usage(&self, filter: &UsageFilter, page: &Page) -> Result<Listing<UsageView>, StoreError>;
+    /// What Terra delivered in the month that begins on `month`; `free` is the number of events a connection has free.
+    async fn usage_totals(&self, month: Date, free: u64) -> Result<UsageTotals, StoreError>;
     /// Numbers for gauges.
     async fn stats(&self, now: Timestamp) -> Result<Stats, StoreError>;
 

@@ -13,3 +13,4 @@ pub mod plan;
 pub mod record;
 pub mod session;
 pub mod settle;
+pub mod usage;

@@ -13,13 +13,15 @@ use domain::outgoing::Published;
 use domain::session::ConnectSession;
 use domain::settle::Settlement;
 use jiff::Timestamp;
+use jiff::civil::Date;
 use rusqlite::Connection;
 use terra::event::DataKind;
 
 use super::{
     ActivityView, Applied, AuthEventFilter, AuthEventView, ConnectionFilter, ConnectionView, Decided, DeliveryFilter,
     DeliveryView, FetchFilter, FetchView, Found, Holder, LeasedFetch, Listing, OpenReference, Page, Prepared,
-    RecordView, ReferenceAnswer, ReferencePolicy, Retry, Schema, Span, Stats, Store, StoreError,
+    RecordView, ReferenceAnswer, ReferencePolicy, Retry, Schema, Span, Stats, Store, StoreError, UsageFilter,
+    UsageTotals, UsageView,
 };
 use crate::embedded::Embedded;
 use crate::embedded::writer::Unwritten;
@@ -41,6 +43,7 @@ mod records;
 mod sessions;
 mod tx;
 mod upkeep;
+mod usage;
 
 pub struct EmbeddedStore {
     embedded: Arc<Embedded>,
@@ -285,6 +288,15 @@ impl Store for EmbeddedStore {
 
     async fn delivery_body(&self, id: DeliveryId) -> Result<Option<Sealed>, StoreError> {
         self.read(move |connection| deliveries::body(connection, id)).await
+    }
+
+    async fn usage(&self, filter: &UsageFilter, page: &Page) -> Result<Listing<UsageView>, StoreError> {
+        let (filter, page) = (filter.clone(), page.clone());
+        self.read(move |connection| usage::list(connection, &filter, &page)).await
+    }
+
+    async fn usage_totals(&self, month: Date, free: u64) -> Result<UsageTotals, StoreError> {
+        self.read(move |connection| usage::totals(connection, month, free)).await
     }
 
     async fn stats(&self, _now: Timestamp) -> Result<Stats, StoreError> {

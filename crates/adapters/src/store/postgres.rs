@@ -14,6 +14,7 @@ use domain::outgoing::Published;
 use domain::session::ConnectSession;
 use domain::settle::Settlement;
 use jiff::Timestamp;
+use jiff::civil::Date;
 use secrecy::SecretString;
 use terra::event::DataKind;
 
@@ -22,7 +23,8 @@ use super::apply::{self, Mode, Tried};
 use super::{
     ActivityView, Applied, AuthEventFilter, AuthEventView, ConnectionFilter, ConnectionView, Decided, DeliveryFilter,
     DeliveryView, FetchFilter, FetchView, Found, Holder, LeasedFetch, Listing, OpenReference, Page, Prepared,
-    RecordView, ReferenceAnswer, ReferencePolicy, Retry, Schema, Span, Stats, Store, StoreError,
+    RecordView, ReferenceAnswer, ReferencePolicy, Retry, Schema, Span, Stats, Store, StoreError, UsageFilter,
+    UsageTotals, UsageView,
 };
 use crate::payloads::Sealed;
 use crate::queue::Job;
@@ -47,6 +49,7 @@ mod sessions;
 mod tx;
 mod unit;
 mod upkeep;
+mod usage;
 
 /// Waiting for other processes that migrate included.
 const MIGRATE_MAX: Duration = Duration::from_secs(600);
@@ -322,6 +325,15 @@ impl Store for PostgresStore {
 
     async fn delivery_body(&self, id: DeliveryId) -> Result<Option<Sealed>, StoreError> {
         single!(self, |db| read::delivery_body(db, id))
+    }
+
+    async fn usage(&self, filter: &UsageFilter, page: &Page) -> Result<Listing<UsageView>, StoreError> {
+        let (filter, page) = (filter.clone(), page.clone());
+        single!(self, |db| usage::list(db, &filter, &page))
+    }
+
+    async fn usage_totals(&self, month: Date, free: u64) -> Result<UsageTotals, StoreError> {
+        single!(self, |db| usage::totals(db, month, free))
     }
 
     async fn stats(&self, _now: Timestamp) -> Result<Stats, StoreError> {

@@ -14,6 +14,7 @@ use domain::outgoing::Outgoing;
 use domain::plan::AuthEvent;
 use domain::record::{Kept, Record, RecordKey};
 use domain::session::SessionResult;
+use domain::usage::{Account, Tally};
 use jiff::Timestamp;
 
 use super::StoreError;
@@ -208,4 +209,13 @@ pub trait Tx: Send {
     ) -> Result<BTreeSet<usize>, StoreError>;
 
     async fn write_ledger(&mut self, rows: &[LedgerRow<'_>]) -> Result<(), StoreError>;
+
+    /// Which of these deliveries have a row in the ledger already that says what became of them, failures apart.
+    async fn settled(
+        &mut self,
+        deliveries: &[(domain::id::DeliveryId, Timestamp)],
+    ) -> Result<BTreeSet<domain::id::DeliveryId>, StoreError>;
+
+    /// Adds to what Terra has delivered, in ascending order of accounts.
+    async fn add_usage(&mut self, sums: &BTreeMap<Account, Tally>) -> Result<(), StoreError>;
 }

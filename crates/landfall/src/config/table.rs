@@ -75,6 +75,11 @@ pub(crate) const SETTINGS: &[Setting] = &[
     plain("fetch_rate", Some("10"), "requests per second to Terra, of the whole installation"),
     plain("fetch_daily_max", Some("100000"), "requests per day to Terra, of the whole installation"),
     plain("retention_deliveries", Some("14d"), "raw deliveries; records live until erased"),
+    plain(
+        "usage_free_monthly",
+        Some("400"),
+        "events a month per connection that Terra does not charge; `stats` lists who is over",
+    ),
     plain("workers", Some("2"), "consumers per process with the role `work`"),
     plain("shutdown_grace", Some("20s"), "time to finish what was accepted after SIGTERM"),
     plain("log", Some("info"), "level, or filters such as info,landfall=debug"),

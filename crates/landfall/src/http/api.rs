@@ -25,6 +25,7 @@ mod ledger;
 mod overview;
 mod records;
 mod sessions;
+mod stats;
 
 pub(crate) fn routes(config: &mut web::ServiceConfig) {
     config.service(
@@ -54,6 +55,7 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
             .route("/events", web::get().to(events::list))
             .route("/events/stream", web::get().to(events_stream::stream))
             .route("/stats", web::get().to(overview::stats))
+            .route("/stats/usage", web::get().to(stats::usage))
             .route("/queues", web::get().to(overview::queues))
             .default_service(web::to(problem::unknown_route)),
     );

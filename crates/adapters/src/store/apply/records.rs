@@ -49,7 +49,15 @@ fn as_connection(row: &AliasRow) -> Connection {
     }
 }
 
-/// Writes what is newer and adds its events; answers rows written per fresh plan.
+/// What became of the records of each fresh plan.
+pub(super) struct Written {
+    /// Rows written.
+    pub(super) rows: Vec<u32>,
+    /// Of these, the ones whose content is another now.
+    pub(super) changed: Vec<u32>,
+}
+
+/// Writes what is newer and adds its events.
 pub(super) async fn write_records<T: Tx + ?Sized>(
     tx: &mut T,
     batch: &[Prepared],
@@ -58,7 +66,7 @@ pub(super) async fn write_records<T: Tx + ?Sized>(
     owners: &Owners,
     now: Timestamp,
     events: &mut Vec<Outgoing>,
-) -> Result<Vec<u32>, StoreError> {
+) -> Result<Written, StoreError> {
     let records = fresh.iter().enumerate().flat_map(|(position, index)| {
         batch[*index].plan.records.iter().enumerate().map(move |(at, record)| ((position, at), record))
     });
@@ -76,14 +84,12 @@ pub(super) async fn write_records<T: Tx + ?Sized>(
         merges.iter().map(|(_, document, record, _)| RecordWrite { record, document, at: now }).collect();
     let written = tx.write_records(&writes).await?;
     let mut rows = vec![0; fresh.len()];
+    let mut changed = vec![0; fresh.len()];
     for (position, _, record, merge) in merges.iter().filter(|(_, _, record, _)| written.contains(&record.key.id())) {
         rows[*position] += 1;
-        events.extend(outgoing::of_record(
-            record,
-            merge,
-            owners.by_alias.get(&record.key.alias),
-            &happenings[*position],
-        ));
+        let event = outgoing::of_record(record, merge, owners.by_alias.get(&record.key.alias), &happenings[*position]);
+        changed[*position] += u32::from(event.is_some());
+        events.extend(event);
     }
-    Ok(rows)
+    Ok(Written { rows, changed })
 }

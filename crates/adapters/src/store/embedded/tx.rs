@@ -4,16 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use domain::fetch::FetchJob;
-use domain::id::{AliasKey, ConnectionId, Environment, RecordId, ReferenceId, UserId};
+use domain::id::{AliasKey, ConnectionId, DeliveryId, Environment, RecordId, ReferenceId, UserId};
 use domain::identity::{Connection, Edge, Resolution};
 use domain::outgoing::Outgoing;
 use domain::plan::AuthEvent;
 use domain::record::{Kept, RecordKey};
 use domain::session::SessionResult;
+use domain::usage::{Account, Tally};
 use futures_util::FutureExt;
 use jiff::Timestamp;
 
-use super::{events, fetch, identity, ledger, records, sessions};
+use super::{events, fetch, identity, ledger, records, sessions, usage};
 use crate::store::apply::{self, Mode, Tried};
 use crate::store::tx::{AliasRow, LedgerRow, ProcessedRow, RecordWrite, Tx};
 use crate::store::{Applied, Prepared, ReferencePolicy, StoreError};
@@ -147,5 +148,13 @@ impl Tx for SqliteTx<'_> {
 
     async fn write_ledger(&mut self, rows: &[LedgerRow<'_>]) -> Result<(), StoreError> {
         ledger::write(self.connection, rows)
+    }
+
+    async fn settled(&mut self, deliveries: &[(DeliveryId, Timestamp)]) -> Result<BTreeSet<DeliveryId>, StoreError> {
+        usage::settled(self.connection, deliveries)
+    }
+
+    async fn add_usage(&mut self, sums: &BTreeMap<Account, Tally>) -> Result<(), StoreError> {
+        usage::add(self.connection, sums)
     }
 }

@@ -4,16 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use domain::fetch::FetchJob;
-use domain::id::{AliasKey, ConnectionId, Environment, RecordId, ReferenceId, UserId};
+use domain::id::{AliasKey, ConnectionId, DeliveryId, Environment, RecordId, ReferenceId, UserId};
 use domain::identity::{Connection, Edge, Resolution};
 use domain::outgoing::Outgoing;
 use domain::plan::AuthEvent;
 use domain::record::{Kept, RecordKey};
 use domain::session::SessionResult;
+use domain::usage::{Account, Tally};
 use jiff::Timestamp;
 
 use super::unit::Db;
-use super::{events, fetch, history, identity, ledger, processed, records, references, sessions};
+use super::{events, fetch, history, identity, ledger, processed, records, references, sessions, usage};
 use crate::store::StoreError;
 use crate::store::tx::{AliasRow, LedgerRow, ProcessedRow, RecordWrite, Tx};
 
@@ -122,5 +123,13 @@ impl Tx for Db {
 
     async fn write_ledger(&mut self, rows: &[LedgerRow<'_>]) -> Result<(), StoreError> {
         ledger::write(self, rows).await
+    }
+
+    async fn settled(&mut self, deliveries: &[(DeliveryId, Timestamp)]) -> Result<BTreeSet<DeliveryId>, StoreError> {
+        usage::settled(self, deliveries).await
+    }
+
+    async fn add_usage(&mut self, sums: &BTreeMap<Account, Tally>) -> Result<(), StoreError> {
+        usage::add(self, sums).await
     }
 }
