@@ -14,6 +14,7 @@ mod ledger;
 mod records;
 mod resolver;
 mod sessions;
+mod silence;
 mod support;
 mod usage;
 
@@ -132,6 +133,11 @@ mod reference_is_the_user {
         usage::usage_pages_without_gap_or_repetition,
         usage::batches_side_by_side_lose_no_count,
         usage::months_are_counted_apart,
+        silence::a_rhythm_is_learned_from_live_data_alone,
+        silence::a_stale_connection_is_told_once_and_once_when_it_is_fresh,
+        silence::who_left_is_not_stale,
+        silence::a_provider_that_stops_is_silent_and_nobody_is_stale,
+        silence::verdicts_of_one_who_lost_the_lease_are_not_kept,
     ]);
 }
 

@@ -20,6 +20,7 @@ use domain::outgoing::Published;
 use domain::plan::Plan;
 use domain::session::ConnectSession;
 use domain::settle::Settlement;
+use domain::silence::{Judgement, Seen};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use terra::event::DataKind;
@@ -35,8 +36,8 @@ pub mod view;
 
 pub use tx::LedgerOutcome;
 pub use view::{
-    ActivityView, AuthEventView, ConnectionView, DeliveryView, FetchView, Listing, Page, RecordView, Stats, UsageBy,
-    UsageFilter, UsageTotals, UsageView,
+    ActivityView, AuthEventView, ConnectionView, DeliveryView, FetchView, Listing, Page, RecordView, Silences,
+    SilentView, StaleView, Stats, UsageBy, UsageFilter, UsageTotals, UsageView,
 };
 
 /// A plan with its bytes sealed: the delivery's own, and one document per record, in the plan's order.
@@ -351,6 +352,16 @@ pub trait Store: Send + Sync {
     async fn usage_totals(&self, month: Date, free: u64) -> Result<UsageTotals, StoreError>;
     /// Numbers for gauges.
     async fn stats(&self, now: Timestamp) -> Result<Stats, StoreError>;
+
+    // --- silence
+
+    /// Everything one look at who is silent needs.
+    async fn silence_seen(&self, now: Timestamp) -> Result<Seen, StoreError>;
+    /// Keeps verdicts and sends their events, if the lease is still held; false where it is not.
+    async fn keep_silence(&self, lease: Holder<'_>, judgement: &Judgement, now: Timestamp) -> Result<bool, StoreError>;
+    /// Who is silent, as last judged.
+    async fn silences(&self) -> Result<Silences, StoreError>;
+    async fn stale_connections(&self, page: &Page) -> Result<Listing<StaleView>, StoreError>;
 
     // --- upkeep
 

@@ -45,6 +45,8 @@ pub(crate) struct Config {
     pub(crate) fetch_inline: bool,
     pub(crate) fetch_pace: Pace,
     pub(crate) retention_deliveries: Duration,
+    /// How often to look who has fallen silent; zero: never.
+    pub(crate) silence_every: Duration,
     /// Events a month per connection that Terra does not charge.
     pub(crate) usage_free_monthly: u64,
     pub(crate) workers: usize,

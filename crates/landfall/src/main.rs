@@ -17,6 +17,7 @@ mod relay;
 mod resolving;
 mod roles;
 mod running;
+mod silence;
 mod telemetry;
 mod upkeep;
 mod wiring;

@@ -25,6 +25,7 @@ mod claim;
 mod identity;
 mod records;
 mod resolver;
+mod silence;
 mod usage;
 
 use claim::{Verdict, claim};
@@ -91,6 +92,7 @@ pub async fn apply<T: Tx + ?Sized>(
 
     let applied = results(batch, &verdicts, &fresh, &written.rows);
     usage::count(tx, batch, &all_origins, &verdicts, &fresh, &written.changed).await?;
+    silence::learn(tx, batch, &all_origins, &fresh).await?;
     write_ledger(tx, batch, &applied, now).await?;
     Ok(Tried::Applied(applied))
 }

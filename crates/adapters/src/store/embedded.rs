@@ -12,6 +12,7 @@ use domain::id::{AliasKey, ConnectionId, DeliveryId, Environment, RecordId, Sess
 use domain::outgoing::Published;
 use domain::session::ConnectSession;
 use domain::settle::Settlement;
+use domain::silence::{Judgement, Seen};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use rusqlite::Connection;
@@ -20,8 +21,8 @@ use terra::event::DataKind;
 use super::{
     ActivityView, Applied, AuthEventFilter, AuthEventView, ConnectionFilter, ConnectionView, Decided, DeliveryFilter,
     DeliveryView, FetchFilter, FetchView, Found, Holder, LeasedFetch, Listing, OpenReference, Page, Prepared,
-    RecordView, ReferenceAnswer, ReferencePolicy, Retry, Schema, Span, Stats, Store, StoreError, UsageFilter,
-    UsageTotals, UsageView,
+    RecordView, ReferenceAnswer, ReferencePolicy, Retry, Schema, Silences, Span, StaleView, Stats, Store, StoreError,
+    UsageFilter, UsageTotals, UsageView,
 };
 use crate::embedded::Embedded;
 use crate::embedded::writer::Unwritten;
@@ -41,6 +42,7 @@ mod read;
 mod read_records;
 mod records;
 mod sessions;
+mod silence;
 mod tx;
 mod upkeep;
 mod usage;
@@ -301,6 +303,24 @@ impl Store for EmbeddedStore {
 
     async fn stats(&self, _now: Timestamp) -> Result<Stats, StoreError> {
         self.read(|connection| read::stats(connection)).await
+    }
+
+    async fn silence_seen(&self, now: Timestamp) -> Result<Seen, StoreError> {
+        self.read(move |connection| silence::seen(connection, now)).await
+    }
+
+    async fn keep_silence(&self, lease: Holder<'_>, judgement: &Judgement, now: Timestamp) -> Result<bool, StoreError> {
+        let (name, holder, judgement) = (lease.name.to_owned(), lease.holder, judgement.clone());
+        self.write(move |connection| silence::keep(connection, Holder { name: &name, holder }, &judgement, now)).await
+    }
+
+    async fn silences(&self) -> Result<Silences, StoreError> {
+        self.read(|connection| silence::silences(connection)).await
+    }
+
+    async fn stale_connections(&self, page: &Page) -> Result<Listing<StaleView>, StoreError> {
+        let page = page.clone();
+        self.read(move |connection| silence::stale(connection, &page)).await
     }
 
     async fn schema(&self) -> Result<Schema, StoreError> {

@@ -13,6 +13,7 @@ use domain::id::{AliasKey, ConnectionId, DeliveryId, Environment, RecordId, Sess
 use domain::outgoing::Published;
 use domain::session::ConnectSession;
 use domain::settle::Settlement;
+use domain::silence::{Judgement, Seen};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use secrecy::SecretString;
@@ -23,8 +24,8 @@ use super::apply::{self, Mode, Tried};
 use super::{
     ActivityView, Applied, AuthEventFilter, AuthEventView, ConnectionFilter, ConnectionView, Decided, DeliveryFilter,
     DeliveryView, FetchFilter, FetchView, Found, Holder, LeasedFetch, Listing, OpenReference, Page, Prepared,
-    RecordView, ReferenceAnswer, ReferencePolicy, Retry, Schema, Span, Stats, Store, StoreError, UsageFilter,
-    UsageTotals, UsageView,
+    RecordView, ReferenceAnswer, ReferencePolicy, Retry, Schema, Silences, Span, StaleView, Stats, Store, StoreError,
+    UsageFilter, UsageTotals, UsageView,
 };
 use crate::payloads::Sealed;
 use crate::queue::Job;
@@ -46,6 +47,7 @@ mod records;
 mod references;
 mod row;
 mod sessions;
+mod silence;
 mod tx;
 mod unit;
 mod upkeep;
@@ -338,6 +340,24 @@ impl Store for PostgresStore {
 
     async fn stats(&self, _now: Timestamp) -> Result<Stats, StoreError> {
         single!(self, |db| read::stats(db))
+    }
+
+    async fn silence_seen(&self, now: Timestamp) -> Result<Seen, StoreError> {
+        single!(self, |db| silence::seen(db, now))
+    }
+
+    async fn keep_silence(&self, lease: Holder<'_>, judgement: &Judgement, now: Timestamp) -> Result<bool, StoreError> {
+        let (name, holder, judgement) = (lease.name.to_owned(), lease.holder, judgement.clone());
+        keep!(self, |db| silence::keep(db, Holder { name: &name, holder }, &judgement, now))
+    }
+
+    async fn silences(&self) -> Result<Silences, StoreError> {
+        single!(self, |db| silence::silences(db))
+    }
+
+    async fn stale_connections(&self, page: &Page) -> Result<Listing<StaleView>, StoreError> {
+        let page = page.clone();
+        single!(self, |db| silence::stale(db, &page))
     }
 
     async fn schema(&self) -> Result<Schema, StoreError> {

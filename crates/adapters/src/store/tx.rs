@@ -14,8 +14,10 @@ use domain::outgoing::Outgoing;
 use domain::plan::AuthEvent;
 use domain::record::{Kept, Record, RecordKey};
 use domain::session::SessionResult;
+use domain::silence::Rhythm;
 use domain::usage::{Account, Tally};
 use jiff::Timestamp;
+use terra::event::DataKind;
 
 use super::StoreError;
 use crate::payloads::Sealed;
@@ -104,6 +106,25 @@ impl LedgerOutcome {
 
     pub fn parse(label: &str) -> Option<LedgerOutcome> {
         LedgerOutcome::ALL.into_iter().find(|outcome| outcome.label() == label)
+    }
+}
+
+/// The rhythm of one alias and kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RhythmRow {
+    pub alias: AliasKey,
+    pub kind: DataKind,
+    /// As Terra spells it; empty where it is not known.
+    pub provider: String,
+    pub rhythm: Rhythm,
+}
+
+impl RhythmRow {
+    pub fn hear(&mut self, at: Timestamp, provider: Option<&str>) {
+        self.rhythm.hear(at);
+        if let Some(provider) = provider {
+            provider.clone_into(&mut self.provider);
+        }
     }
 }
 
@@ -218,4 +239,10 @@ pub trait Tx: Send {
 
     /// Adds to what Terra has delivered, in ascending order of accounts.
     async fn add_usage(&mut self, sums: &BTreeMap<Account, Tally>) -> Result<(), StoreError>;
+
+    /// The rhythms of these aliases and kinds, as far as there are any. Their aliases are locked.
+    async fn rhythms(&mut self, keys: &[(AliasKey, DataKind)]) -> Result<Vec<RhythmRow>, StoreError>;
+
+    /// Upserts whole rows.
+    async fn write_rhythms(&mut self, rows: &[RhythmRow]) -> Result<(), StoreError>;
 }

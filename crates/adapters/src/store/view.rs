@@ -2,6 +2,7 @@
 
 use domain::id::{AliasKey, ConnectionId, DeliveryId, Environment, FetchJobId, RecordId, UserId};
 use domain::identity::{Alias, Status};
+use domain::silence::Channel;
 use domain::usage::Tally;
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -254,6 +255,37 @@ pub struct UsageTotals {
     pub connections_over: u64,
     /// How many events these are over, in all.
     pub events_over: u64,
+}
+
+/// A provider that is silent for a kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SilentView {
+    #[serde(flatten)]
+    pub channel: Channel,
+    /// Its last delivery.
+    pub since: Timestamp,
+    /// Connections that delivered this kind before.
+    pub users: u64,
+}
+
+/// Who is silent right now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Silences {
+    pub providers: Vec<SilentView>,
+    /// (provider, stale connections)
+    pub stale: Vec<(String, u64)>,
+}
+
+/// A connection that is quiet while its provider delivers to others.
+#[derive(Debug, Clone, Serialize)]
+pub struct StaleView {
+    pub connection: ConnectionId,
+    pub environment: Environment,
+    pub user: Option<UserId>,
+    pub terra_user_id: String,
+    pub provider: Option<String>,
+    pub last_data_at: Timestamp,
+    pub expected_within_seconds: i64,
 }
 
 /// Numbers for gauges and for the overview.

@@ -58,6 +58,7 @@ impl Config {
                 daily_max: check.parsed("fetch_daily_max", number),
             },
             retention_deliveries: check.parsed("retention_deliveries", units::duration),
+            silence_every: check.parsed("silence_every", units::duration),
             usage_free_monthly: check.parsed("usage_free_monthly", number),
             workers: check.parsed("workers", number::<usize>).max(1),
             shutdown_grace: check.parsed("shutdown_grace", units::duration),

@@ -76,6 +76,11 @@ pub(crate) const SETTINGS: &[Setting] = &[
     plain("fetch_daily_max", Some("100000"), "requests per day to Terra, of the whole installation"),
     plain("retention_deliveries", Some("14d"), "raw deliveries; records live until erased"),
     plain(
+        "silence_every",
+        Some("5m"),
+        "how often to look which connections and providers have fallen silent; 0 turns it off",
+    ),
+    plain(
         "usage_free_monthly",
         Some("400"),
         "events a month per connection that Terra does not charge; `stats` lists who is over",

@@ -25,6 +25,7 @@ mod ledger;
 mod overview;
 mod records;
 mod sessions;
+mod silence;
 mod stats;
 
 pub(crate) fn routes(config: &mut web::ServiceConfig) {
@@ -56,6 +57,7 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
             .route("/events/stream", web::get().to(events_stream::stream))
             .route("/stats", web::get().to(overview::stats))
             .route("/stats/usage", web::get().to(stats::usage))
+            .route("/stats/stale", web::get().to(silence::stale))
             .route("/queues", web::get().to(overview::queues))
             .default_service(web::to(problem::unknown_route)),
     );

@@ -13,10 +13,11 @@ use domain::session::SessionResult;
 use domain::usage::{Account, Tally};
 use futures_util::FutureExt;
 use jiff::Timestamp;
+use terra::event::DataKind;
 
-use super::{events, fetch, identity, ledger, records, sessions, usage};
+use super::{events, fetch, identity, ledger, records, sessions, silence, usage};
 use crate::store::apply::{self, Mode, Tried};
-use crate::store::tx::{AliasRow, LedgerRow, ProcessedRow, RecordWrite, Tx};
+use crate::store::tx::{AliasRow, LedgerRow, ProcessedRow, RecordWrite, RhythmRow, Tx};
 use crate::store::{Applied, Prepared, ReferencePolicy, StoreError};
 
 /// An open transaction. The connection is borrowed exclusively, so that futures over it may move between threads.
@@ -156,5 +157,13 @@ impl Tx for SqliteTx<'_> {
 
     async fn add_usage(&mut self, sums: &BTreeMap<Account, Tally>) -> Result<(), StoreError> {
         usage::add(self.connection, sums)
+    }
+
+    async fn rhythms(&mut self, keys: &[(AliasKey, DataKind)]) -> Result<Vec<RhythmRow>, StoreError> {
+        silence::rhythms(self.connection, keys)
+    }
+
+    async fn write_rhythms(&mut self, rows: &[RhythmRow]) -> Result<(), StoreError> {
+        silence::write_rhythms(self.connection, rows)
     }
 }

@@ -12,11 +12,12 @@ use domain::record::{Kept, RecordKey};
 use domain::session::SessionResult;
 use domain::usage::{Account, Tally};
 use jiff::Timestamp;
+use terra::event::DataKind;
 
 use super::unit::Db;
-use super::{events, fetch, history, identity, ledger, processed, records, references, sessions, usage};
+use super::{events, fetch, history, identity, ledger, processed, records, references, sessions, silence, usage};
 use crate::store::StoreError;
-use crate::store::tx::{AliasRow, LedgerRow, ProcessedRow, RecordWrite, Tx};
+use crate::store::tx::{AliasRow, LedgerRow, ProcessedRow, RecordWrite, RhythmRow, Tx};
 
 #[async_trait]
 impl Tx for Db {
@@ -131,5 +132,13 @@ impl Tx for Db {
 
     async fn add_usage(&mut self, sums: &BTreeMap<Account, Tally>) -> Result<(), StoreError> {
         usage::add(self, sums).await
+    }
+
+    async fn rhythms(&mut self, keys: &[(AliasKey, DataKind)]) -> Result<Vec<RhythmRow>, StoreError> {
+        silence::rhythms(self, keys).await
+    }
+
+    async fn write_rhythms(&mut self, rows: &[RhythmRow]) -> Result<(), StoreError> {
+        silence::write_rhythms(self, rows).await
     }
 }

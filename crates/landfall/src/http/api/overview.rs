@@ -15,6 +15,7 @@ pub(super) async fn stats(_: Authorized<Ops>, app: web::Data<App>) -> Result<Htt
     let stats = app.ports.store.stats(app.ports.clock.now()).await?;
     let mut shown = shown(&stats);
     shown["usage"] = super::stats::overview(&app).await?;
+    shown["silence"] = super::silence::overview(&app).await?;
     Ok(private(StatusCode::OK, &shown))
 }
 
