@@ -106,8 +106,13 @@ async fn a_connect_before_our_eyes_asks_once_for_each_kind_and_window(engine: En
     assert!(windows.len() >= 5, "{windows:?}");
     for (kind, mut days) in windows {
         days.sort_unstable();
-        let expected = if kind == "athlete" { &[28][..] } else { &[4, 28, 28] };
-        assert_eq!(days, expected, "{kind}");
+        // Cut at the ends of months: how many there are depends on today.
+        assert!(days.iter().all(|days| (1..=28).contains(days)), "{kind}: {days:?}");
+        if kind == "athlete" {
+            assert_eq!(days.len(), 1);
+        } else {
+            assert_eq!(days.iter().sum::<i64>(), 60, "{kind}: {days:?}");
+        }
     }
     let requests = data_requests(&app).await;
     assert_eq!(requests.len(), jobs.len(), "one request per job");
@@ -419,9 +424,9 @@ async fn a_requested_fetch_is_cut_into_windows() {
         .post("/v1/users/ann/fetches", json!({ "types": ["daily"], "from": "2026-01-01", "to": "2026-03-02" }))
         .await;
     assert_eq!(status, 202, "{answer}");
-    assert_eq!(answer["items"].as_array().unwrap().len(), 3, "60 days");
+    assert_eq!(answer["items"].as_array().unwrap().len(), 4, "two of January, February, and a day of March");
     all_answered(&app).await;
-    assert_eq!(data_requests(&app).await.len(), 3);
+    assert_eq!(data_requests(&app).await.len(), 4);
     let (status, _) = app.post("/v1/users/nobody/fetches", json!({ "from": "2026-01-01" })).await;
     assert_eq!(status, 409);
     app.end().await;

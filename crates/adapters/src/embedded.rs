@@ -227,7 +227,7 @@ mod tests {
     fn opening_migrates_once() {
         let scratch = Scratch::new();
         let first = Embedded::open(scratch.path()).unwrap();
-        assert_eq!(first.take_migrated(), [1, 2, 5]);
+        assert_eq!(first.take_migrated().last(), Some(&SCHEMA_VERSION));
         drop(first);
         assert!(Embedded::open(scratch.path()).unwrap().take_migrated().is_empty());
     }

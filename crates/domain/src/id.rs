@@ -92,6 +92,10 @@ uuid_id!(
     /// One request for data that we send to Terra.
     FetchJobId
 );
+uuid_id!(
+    /// One wish for data, with all the requests it takes.
+    BackfillId
+);
 
 /// Where an alias lives: the same Terra user id in two environments is two people.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -13,7 +13,7 @@ use terra::event::{DataKind, Event, User};
 use terra::record as terra_record;
 
 use crate::delivery::{Admission, Delivery};
-use crate::fetch::{self, FetchJob};
+use crate::fetch::{self, FetchJob, FetchOrigin, Window, Wish};
 use crate::id::{AliasKey, Environment, ReferenceId, SessionId, derived_uuid};
 use crate::identity::{Edge, Fact, Said};
 use crate::order::Order;
@@ -112,10 +112,18 @@ pub struct Backfill {
 }
 
 /// What planning needs to know besides the delivery.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Context {
     pub backfill_days: u32,
+    /// Of one request for data.
+    pub window_days_max: u32,
     pub capabilities: Capabilities,
+}
+
+impl Default for Context {
+    fn default() -> Self {
+        Context { backfill_days: 0, window_days_max: fetch::WINDOW_DAYS_MAX, capabilities: Capabilities::default() }
+    }
 }
 
 /// Which kinds each provider serves, from Terra's list of integrations.
@@ -325,7 +333,15 @@ fn backfill(speaker: &Speaker, user: &User, time: Timestamp, cause: &[u8], conte
     let today = time.to_zoned(jiff::tz::TimeZone::UTC).date();
     Backfill {
         certain: user.created_at.is_some_and(|created| time.duration_since(created) < NEW_USER_AGE_MAX),
-        jobs: fetch::backfill_jobs(&alias, user.provider.as_deref(), &kinds, context.backfill_days, today, cause),
+        jobs: fetch::jobs(&Wish {
+            alias: &alias,
+            provider: user.provider.as_deref(),
+            kinds: &kinds,
+            days: Window::last(context.backfill_days, today),
+            origin: FetchOrigin::Connect,
+            cause,
+            window_days_max: context.window_days_max,
+        }),
         alias,
     }
 }

@@ -37,7 +37,7 @@ const CONTENTION_MAX: u32 = 20;
 /// What planning needs to know, as of now.
 pub(crate) fn context(ports: &Ports, config: &Config) -> Context {
     let capabilities = ports.capabilities.read().unwrap_or_else(PoisonError::into_inner).clone();
-    Context { backfill_days: config.backfill_days, capabilities }
+    Context { backfill_days: config.backfill_days, capabilities, ..Context::default() }
 }
 
 /// Works the queue until stopped. A lease that is held at the stop is finished first.

@@ -1,13 +1,15 @@
 //! Fetch jobs: leased within a pace, fenced, once per connect.
 
 use adapters::store::{FetchFilter, FetchView, LeasedFetch, Store};
-use domain::fetch::{FetchJob, HISTORY_KINDS, Pace, Reaction, Window};
-use domain::id::{AliasKey, Environment, FetchJobId};
+use domain::fetch::{FetchJob, FetchOrigin, Pace, Reaction, Window};
+use domain::id::{AliasKey, BackfillId, Environment, FetchJobId};
 use jiff::civil::date;
 use terra::event::DataKind;
 use uuid::Uuid;
 
-use super::support::{activity, apply_one, at, auth, auth_of_new, deauth, environment, everything, log, sent, user};
+use super::support::{
+    BACKFILL_JOBS, activity, apply_one, at, auth, auth_of_new, deauth, environment, everything, log, sent, user,
+};
 
 const FAST: Pace = Pace { per_second: 1_000, daily_max: 100_000 };
 
@@ -19,6 +21,8 @@ fn job(id: &str, day: i8) -> FetchJob {
         kind: DataKind::Activity,
         window: Window { start: date(2026, 2, day), end: date(2026, 2, day + 1) },
         attempts: 0,
+        backfill: BackfillId(Uuid::now_v7()),
+        origin: FetchOrigin::Connect,
     }
 }
 
@@ -148,17 +152,17 @@ pub(crate) async fn an_open_job_is_not_enqueued_twice(store: &dyn Store) {
 pub(crate) async fn a_new_user_is_backfilled_once(store: &dyn Store) {
     let connect = sent(auth_of_new("u", "ada"), 10);
     apply_one(store, &connect).await;
-    assert_eq!(fetches(store).await.len(), HISTORY_KINDS.len(), "28 days are one window per kind");
+    assert_eq!(fetches(store).await.len(), BACKFILL_JOBS);
     apply_one(store, &connect.again()).await;
     apply_one(store, &sent(auth_of_new("u", "ada"), 20)).await;
-    assert_eq!(fetches(store).await.len(), HISTORY_KINDS.len());
+    assert_eq!(fetches(store).await.len(), BACKFILL_JOBS);
     // Gone and back: history is asked for again.
     for leased in lease(store, 25).await {
         store.finish_fetch(&leased, &Reaction::Nothing, Some(200), at(26)).await.unwrap();
     }
     apply_one(store, &sent(deauth(user("u", Some("ada"))), 30)).await;
     apply_one(store, &sent(auth_of_new("u", "ada"), 40)).await;
-    assert_eq!(fetches(store).await.len(), 2 * HISTORY_KINDS.len());
+    assert_eq!(fetches(store).await.len(), 2 * BACKFILL_JOBS);
 }
 
 pub(crate) async fn a_user_that_terra_has_long_known_is_not_backfilled(store: &dyn Store) {
@@ -176,7 +180,7 @@ pub(crate) async fn jobs_of_somebody_who_left_fail_instead_of_being_fetched(stor
     let failed =
         FetchFilter { terra_user_id: Some("u".into()), state: Some("failed".into()), ..FetchFilter::default() };
     let failed = store.fetches(&failed, &everything()).await.unwrap().items;
-    assert_eq!(failed.len(), HISTORY_KINDS.len());
+    assert_eq!(failed.len(), BACKFILL_JOBS);
     assert!(failed.iter().all(|view| view.reason.as_deref() == Some("revoked")));
 }
 

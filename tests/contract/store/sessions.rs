@@ -1,7 +1,6 @@
 //! Connect sessions: two roads, the redirect and the webhook, decide one session once.
 
 use adapters::store::{FetchFilter, Store};
-use domain::fetch::HISTORY_KINDS;
 use domain::id::{ReferenceId, SessionId, UserId};
 use domain::plan::{Context, confirmed};
 use domain::session::{ConnectSession, SessionState};
@@ -11,7 +10,7 @@ use sha2::{Digest, Sha256};
 use terra::event::Event;
 use uuid::Uuid;
 
-use super::support::{BACKFILL_DAYS, apply_one, at, auth, environment, everything, sent, user};
+use super::support::{BACKFILL_DAYS, BACKFILL_JOBS, apply_one, at, auth, environment, everything, sent, user};
 
 async fn open(store: &dyn Store, state: &str, created: i64) -> SessionId {
     let id = SessionId(Uuid::now_v7());
@@ -63,7 +62,7 @@ async fn confirm(store: &dyn Store, session: SessionId, id: &str, now: Timestamp
 }
 
 async fn backfills(store: &dyn Store) -> usize {
-    store.fetches(&FetchFilter::default(), &everything()).await.unwrap().items.len() / HISTORY_KINDS.len()
+    store.fetches(&FetchFilter::default(), &everything()).await.unwrap().items.len() / BACKFILL_JOBS
 }
 
 pub(crate) async fn a_session_is_found_by_its_state_and_returns_once(store: &dyn Store) {

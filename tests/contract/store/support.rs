@@ -20,6 +20,9 @@ pub(crate) const DAY: i64 = 86_400;
 /// Rows of history a connect asks for.
 pub(crate) const BACKFILL_DAYS: u32 = 28;
 
+/// Jobs that this makes: two windows (the days lie in two months) of each kind, and one profile.
+pub(crate) const BACKFILL_JOBS: usize = 13;
+
 /// A moment of the tests' own time, in seconds after its beginning.
 pub(crate) fn at(seconds: i64) -> Timestamp {
     let beginning: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();

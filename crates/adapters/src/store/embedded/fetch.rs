@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use domain::fetch::{self, Allowance, FetchJob, Pace, Reaction, Window};
-use domain::id::{AliasKey, Environment, FetchJobId};
+use domain::fetch::{self, Allowance, FetchJob, FetchOrigin, Pace, Reaction, Window};
+use domain::id::{AliasKey, BackfillId, Environment, FetchJobId};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use rusqlite::types::Type;
@@ -16,8 +16,8 @@ use crate::store::{LeasedFetch, StoreError, fetch_state};
 pub(super) fn insert(connection: &Connection, jobs: &[FetchJob], at: Timestamp) -> Result<(), StoreError> {
     const INSERT: &str = "
         INSERT INTO fetch_job (id, environment, terra_user_id, provider, kind, window_start, window_end, state, run_at,
-                               attempts, updated_at)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'queued', ?8, ?9, ?8) ON CONFLICT DO NOTHING";
+                               attempts, updated_at, backfill_id, origin, priority)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'queued', ?8, ?9, ?8, ?10, ?11, ?12) ON CONFLICT DO NOTHING";
     let mut statement = connection.prepare_cached(INSERT)?;
     for job in jobs {
         statement.execute(params![
@@ -30,6 +30,9 @@ pub(super) fn insert(connection: &Connection, jobs: &[FetchJob], at: Timestamp) 
             job.window.end.to_string(),
             ms(at),
             job.attempts,
+            job.backfill.0.as_bytes(),
+            job.origin.label(),
+            job.origin.priority(),
         ])?;
     }
     Ok(())
@@ -80,7 +83,7 @@ pub(super) fn lease(
 fn due(connection: &Connection, now: Timestamp, limit: u32) -> Result<Vec<LeasedFetch>, StoreError> {
     const DUE: &str = "
         SELECT job.id, job.environment, job.terra_user_id, job.provider, job.kind, job.window_start, job.window_end,
-               job.attempts, job.lease_token,
+               job.attempts, job.lease_token, job.backfill_id, job.origin,
                coalesce(alias.closed >= coalesce(alias.opened, x''), 0) AS revoked
         FROM fetch_job AS job
         LEFT JOIN alias ON alias.environment = job.environment AND alias.terra_user_id = job.terra_user_id
@@ -112,6 +115,8 @@ fn leased_row(row: &Row<'_>) -> rusqlite::Result<LeasedFetch> {
         kind: word(row, "kind", DataKind::parse)?,
         window: Window { start: date(row, "window_start")?, end: date(row, "window_end")? },
         attempts: row.get("attempts")?,
+        backfill: BackfillId(uuid(row, "backfill_id")?),
+        origin: word(row, "origin", FetchOrigin::parse)?,
     };
     Ok(LeasedFetch { job, token: row.get("lease_token")? })
 }

@@ -206,7 +206,7 @@ async fn upkeep_deletes_in_steps_and_names_payloads_that_nothing_needs() {
 async fn the_schema_fits_and_migrating_again_does_nothing() {
     let bench = Bench::new(ReferencePolicy::IsTheUser);
     assert_eq!(bench.store.schema().await.unwrap(), Schema::Fits { version: crate::store::SCHEMA_VERSION });
-    assert_eq!(bench.store.migrate().await.unwrap(), [1, 2, 5]);
+    assert_eq!(bench.store.migrate().await.unwrap().last(), Some(&crate::store::SCHEMA_VERSION));
     assert!(bench.store.migrate().await.unwrap().is_empty());
     bench.store.ping().await.unwrap();
     bench.store.close().await;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use domain::fetch::{Allowance, FetchJob, Pace, Reaction, Window, take};
-use domain::id::{AliasKey, Environment, FetchJobId};
+use domain::fetch::{Allowance, FetchJob, FetchOrigin, Pace, Reaction, Window, take};
+use domain::id::{AliasKey, BackfillId, Environment, FetchJobId};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use terra::event::DataKind;
@@ -15,10 +15,13 @@ use crate::store::{LeasedFetch, StoreError, fetch_state};
 
 const INSERT: &str = "
 INSERT INTO fetch_job (id, environment, terra_user_id, provider, kind, window_start, window_end, state, run_at, attempts,
-                       updated_at)
-SELECT id, environment, terra_user_id, provider, kind, window_start, window_end, 'queued', $9, attempts, $9
-  FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::date[], $7::date[], $8::integer[])
-       AS wanted (id, environment, terra_user_id, provider, kind, window_start, window_end, attempts)
+                       updated_at, backfill_id, origin, priority)
+SELECT id, environment, terra_user_id, provider, kind, window_start, window_end, 'queued', $9, attempts, $9,
+       backfill_id, origin, priority
+  FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::date[], $7::date[], $8::integer[],
+              $10::uuid[], $11::text[], $12::smallint[])
+       AS wanted (id, environment, terra_user_id, provider, kind, window_start, window_end, attempts,
+                  backfill_id, origin, priority)
  ORDER BY id
     ON CONFLICT DO NOTHING";
 
@@ -38,6 +41,9 @@ pub(super) async fn insert(db: &Db, jobs: &[FetchJob], at: Timestamp) -> Result<
             &column(jobs, |job| job.window.end),
             &column(jobs, |job| integer(job.attempts)),
             &at,
+            &column(jobs, |job| job.backfill.0),
+            &column(jobs, |job| job.origin.label()),
+            &column(jobs, |job| i16::from(job.origin.priority())),
         ],
     )
     .await?;
@@ -97,7 +103,8 @@ const LEASE: &str = "
 UPDATE fetch_job
    SET locked_until = $2, lease_token = lease_token + 1
  WHERE id = ANY ($1)
-RETURNING id, environment, terra_user_id, provider, kind, window_start, window_end, attempts, lease_token";
+RETURNING id, environment, terra_user_id, provider, kind, window_start, window_end, attempts, lease_token, backfill_id,
+          origin";
 
 pub(super) async fn lease(
     db: &Db,
@@ -135,6 +142,8 @@ fn leased(row: &Row) -> Result<LeasedFetch, StoreError> {
         kind: DataKind::parse(get(row, "kind")?).ok_or_else(|| strange("kind"))?,
         window: Window { start: get(row, "window_start")?, end: get(row, "window_end")? },
         attempts: small(row, "attempts")?,
+        backfill: BackfillId(get(row, "backfill_id")?),
+        origin: FetchOrigin::parse(get(row, "origin")?).ok_or_else(|| strange("origin"))?,
     };
     Ok(LeasedFetch { job, token: get(row, "lease_token")? })
 }

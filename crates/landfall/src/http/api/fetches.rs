@@ -4,11 +4,10 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use adapters::store::view::{ConnectionView, LIMIT_MAX};
 use adapters::store::{ConnectionFilter, FetchFilter, Page};
-use domain::fetch::{self, FetchJob, HISTORY_KINDS};
+use domain::fetch::{self, FetchJob, FetchOrigin, HISTORY_KINDS, WINDOW_DAYS_MAX, Window, Wish};
 use domain::id::{AliasKey, UserId};
 use domain::identity::AliasStatus;
 use jiff::Timestamp;
-use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde::Deserialize;
 use serde_json::json;
@@ -20,9 +19,6 @@ use super::{day, given, listed, one_of, page, private, user_of};
 use crate::http::App;
 use crate::http::auth::{Authorized, Ops, OpsWrite};
 use crate::http::problem::Problem;
-
-/// The longest range of one request: what Terra allows for one user and kind.
-const DAYS_MAX: u32 = 1_825;
 
 const STATES: [&str; 5] = ["queued", "requested", "done", "nothing", "failed"];
 
@@ -85,8 +81,7 @@ fn shown(job: &FetchJob) -> serde_json::Value {
 #[derive(Debug, PartialEq, Eq)]
 struct Asked {
     kinds: Vec<DataKind>,
-    days: u32,
-    last: Date,
+    days: Window,
 }
 
 impl Asked {
@@ -94,21 +89,27 @@ impl Asked {
         let today = now.to_zoned(TimeZone::UTC).date();
         let date =
             |name: &str, text: &str| day(text).ok_or_else(|| Problem::bad_body(format!("{name}: a date (2026-03-01)")));
-        let last = match &wanted.to {
-            Some(to) => date("to", to)?.yesterday().map_err(|_| Problem::bad_body("to: too early"))?,
-            None => today,
+        let end = match &wanted.to {
+            Some(to) => date("to", to)?,
+            None => today.tomorrow().map_err(|_| Problem::bad_body("to: too late"))?,
         };
-        let days = last.since(date("from", &wanted.from)?).map_or(0, |span| i64::from(span.get_days()) + 1);
-        let days = u32::try_from(days).ok().filter(|days| (1..=DAYS_MAX).contains(days));
-        let days = days
-            .ok_or_else(|| Problem::bad_body(format!("from, to: 1 to {DAYS_MAX} days; `to` is not itself included")))?;
-        Ok(Asked { kinds: kinds(&wanted.types)?, days, last })
+        let days = Window { start: date("from", &wanted.from)?, end };
+        if days.is_empty() {
+            return Err(Problem::bad_body("from, to: at least one day; `to` is not itself included"));
+        }
+        Ok(Asked { kinds: kinds(&wanted.types)?, days: days.newest() })
     }
 
     fn jobs(&self, alias: &AliasKey, provider: Option<&str>) -> Vec<FetchJob> {
-        // A cause of its own for each alias: ids of jobs are derived from it.
-        let cause = Uuid::now_v7();
-        fetch::backfill_jobs(alias, provider, &self.kinds, self.days, self.last, cause.as_bytes())
+        fetch::jobs(&Wish {
+            alias,
+            provider,
+            kinds: &self.kinds,
+            days: self.days,
+            origin: FetchOrigin::Request,
+            cause: Uuid::now_v7().as_bytes(),
+            window_days_max: WINDOW_DAYS_MAX,
+        })
     }
 }
 
@@ -160,16 +161,16 @@ pub(super) async fn list(
 
 #[cfg(test)]
 mod tests {
-    use jiff::civil::date;
+    use jiff::civil::{Date, date};
 
     use super::*;
 
     #[track_caller]
-    fn check(from: Date, to: Option<Date>, days: Option<u32>) {
+    fn check(from: Date, to: Option<Date>, days: Option<i64>) {
         let now = date(2026, 3, 10).to_zoned(TimeZone::UTC).unwrap().timestamp();
         let asked =
             Asked::check(&Wanted { types: Vec::new(), from: from.to_string(), to: to.map(|to| to.to_string()) }, now);
-        assert_eq!(asked.ok().map(|asked| asked.days), days, "{from} to {to:?}");
+        assert_eq!(asked.ok().map(|asked| asked.days.days()), days, "{from} to {to:?}");
     }
 
     #[test]
@@ -179,12 +180,13 @@ mod tests {
         check(date(2026, 3, 1), None, Some(10));
         check(date(2026, 3, 1), Some(date(2026, 3, 1)), None);
         check(date(2026, 3, 2), Some(date(2026, 3, 1)), None);
-        check(date(2010, 1, 1), None, None);
+        check(date(2010, 1, 1), None, Some(1_825));
     }
 
     #[test]
     fn windows_cover_what_was_asked_for_and_ids_differ_per_alias() {
-        let asked = Asked { kinds: vec![DataKind::Sleep], days: 59, last: date(2026, 2, 28) };
+        let days = Window { start: date(2026, 1, 1), end: date(2026, 3, 1) };
+        let asked = Asked { kinds: vec![DataKind::Sleep], days };
         let environment = domain::id::Environment::new("default");
         let jobs = asked.jobs(&AliasKey::new(&environment, "u1"), Some("GARMIN"));
         assert_eq!(jobs.iter().map(|job| job.window.days()).sum::<i64>(), 59);

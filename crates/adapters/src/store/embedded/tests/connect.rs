@@ -1,7 +1,7 @@
 //! Connect sessions and fetch jobs.
 
-use domain::fetch::Window;
-use domain::id::{FetchJobId, ReferenceId};
+use domain::fetch::{FetchOrigin, Window};
+use domain::id::{BackfillId, FetchJobId, ReferenceId};
 use domain::plan;
 use jiff::civil::date;
 
@@ -79,6 +79,8 @@ fn job(number: u128, alias: &str) -> FetchJob {
         kind: DataKind::Daily,
         window: Window { start: date(2026, 1, 1), end: date(2026, 1, 29) },
         attempts: 0,
+        backfill: BackfillId(Uuid::from_u128(number)),
+        origin: FetchOrigin::Connect,
     }
 }
 
