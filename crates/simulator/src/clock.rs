@@ -59,6 +59,12 @@ pub(crate) fn stamp_of(unix_ms: i64) -> String {
     moment.strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00").to_string()
 }
 
+/// A moment as signed URLs of object stores write it.
+pub(crate) fn amz_stamp_of(unix_ms: i64) -> String {
+    let moment = Timestamp::from_millisecond(unix_ms).unwrap_or(Timestamp::UNIX_EPOCH);
+    moment.strftime("%Y%m%dT%H%M%SZ").to_string()
+}
+
 /// The UTC day that holds a moment.
 pub(crate) fn day_of(unix_seconds: i64) -> Date {
     let moment = Timestamp::from_second(unix_seconds).unwrap_or(Timestamp::UNIX_EPOCH);

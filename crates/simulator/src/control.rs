@@ -1,7 +1,11 @@
 //! The simulator's own routes, below `/_simulator`. Terra has none of them.
 
+mod budget;
 mod events;
+mod large_requests;
 mod logs;
+mod outages;
+mod payloads;
 mod settings;
 mod users;
 
@@ -25,12 +29,23 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
             .route("/events/types", web::get().to(events::types))
             .route("/deliveries", web::get().to(logs::deliveries))
             .route("/deliveries", web::delete().to(logs::forget_deliveries))
+            .route("/event_log", web::delete().to(logs::forget_events))
             .route("/requests", web::get().to(logs::requests))
             .route("/requests", web::delete().to(logs::forget_requests))
             .route("/faults", web::post().to(logs::add_fault))
             .route("/faults", web::get().to(logs::faults))
             .route("/faults", web::delete().to(logs::clear_faults))
-            .route("/payloads/{id}", web::get().to(events::payload))
+            .route("/budget", web::get().to(budget::show))
+            .route("/budget", web::delete().to(budget::forget))
+            .route("/large_requests", web::post().to(large_requests::order))
+            .route("/large_requests", web::get().to(large_requests::list))
+            .route("/large_requests", web::delete().to(large_requests::clear))
+            .route("/outages", web::post().to(outages::begin))
+            .route("/outages", web::get().to(outages::list))
+            .route("/outages", web::delete().to(outages::end_all))
+            .route("/payloads/{id}", web::get().to(payloads::download))
+            .route("/payloads/{id}", web::head().to(payloads::download))
+            .route("/payloads/{id}/moved", web::get().to(payloads::moved))
             .route("/settings", web::get().to(settings::show))
             .route("/settings", web::post().to(settings::change))
             .route("/users", web::get().to(users::list))

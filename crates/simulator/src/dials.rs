@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use crate::payload::Ping;
+use crate::rate_limit::Budget;
 use crate::retry::RetrySchedule;
-use crate::settings::{AuthWebhook, Dialect, Settings};
+use crate::settings::{Amount, AuthWebhook, Dialect, Settings};
 
 #[derive(Debug, Clone)]
 pub(crate) struct Dials {
@@ -17,9 +19,18 @@ pub(crate) struct Dials {
     pub(crate) copies: u32,
     pub(crate) shuffle: bool,
     pub(crate) history_days: u32,
+    pub(crate) data: Amount,
+    pub(crate) budget: Budget,
+    /// Ping mode of the destination, if it is in it.
+    pub(crate) ping: Option<Ping>,
     pub(crate) legacy_widget_gone: bool,
     pub(crate) providers: Vec<String>,
     pub(crate) signing_secret: String,
+    pub(crate) admin_token: String,
+    /// Whether the event log names an event as its deliveries do.
+    pub(crate) event_ids_are_trace_ids: bool,
+    pub(crate) resend_keeps_trace_id: bool,
+    pub(crate) resend_copies: u32,
 }
 
 impl From<&Settings> for Dials {
@@ -35,9 +46,16 @@ impl From<&Settings> for Dials {
             copies: settings.copies,
             shuffle: settings.shuffle,
             history_days: settings.history_days,
+            data: settings.data,
+            budget: settings.budget,
+            ping: None,
             legacy_widget_gone: settings.legacy_widget_gone,
             providers: settings.providers.clone(),
             signing_secret: settings.signing_secret.clone(),
+            admin_token: settings.admin_token.clone(),
+            event_ids_are_trace_ids: true,
+            resend_keeps_trace_id: true,
+            resend_copies: 1,
         }
     }
 }

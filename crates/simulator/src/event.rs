@@ -1,15 +1,17 @@
 //! The bodies of Terra's webhooks.
 
+mod change;
 mod lifecycle;
 mod other;
 mod samples;
 
 use serde_json::{Value, json};
 
+pub(crate) use change::{null_scores, set_upload_type};
 pub(crate) use lifecycle::{
     access_revoked, auth_failed, auth_success, connection_error, deauth, permission_change, user_reauth,
 };
-pub(crate) use other::{large_request_processing, large_request_sending};
+pub(crate) use other::{large_request_processing, large_request_sending, rate_limit_hit, s3_payload};
 pub use samples::{EVENT_TYPES, SampleInput, sample};
 
 use crate::catalog::worn;

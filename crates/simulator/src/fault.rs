@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::lock::lock;
 use crate::refusal::{HTML_ERROR, Refusal};
-use crate::request_log::CONTROL_PREFIX;
+use crate::request_log::is_control;
 use crate::world::World;
 
 /// A call waits no longer than this for a fault's delay.
@@ -25,6 +25,9 @@ pub(crate) struct Fault {
     pub(crate) path: String,
     #[serde(default)]
     pub(crate) method: Option<String>,
+    /// Only calls about this user.
+    #[serde(default)]
+    pub(crate) user_id: Option<String>,
     /// How many calls it spoils.
     #[serde(default = "once")]
     pub(crate) times: u32,
@@ -53,9 +56,10 @@ fn once() -> u32 {
 }
 
 impl Fault {
-    fn fits(&self, method: &str, path: &str) -> bool {
+    fn fits(&self, method: &str, path: &str, query: &str) -> bool {
         let method_fits = self.method.as_deref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(method));
-        method_fits && (path.starts_with(&self.path) || below_base(path).starts_with(&self.path))
+        let user_fits = self.user_id.as_deref().is_none_or(|wanted| user_of(query).as_deref() == Some(wanted));
+        method_fits && user_fits && (path.starts_with(&self.path) || below_base(path).starts_with(&self.path))
     }
 
     fn answer(&self, world: &World, path: &str, status: u16) -> HttpResponse {
@@ -86,6 +90,12 @@ pub(crate) fn below_base(path: &str) -> &str {
     path.strip_prefix("/api/v2").or_else(|| path.strip_prefix("/v2")).unwrap_or(path)
 }
 
+/// The user that a query names.
+pub(crate) fn user_of(query: &str) -> Option<String> {
+    let mut pairs = url::form_urlencoded::parse(query.as_bytes());
+    pairs.find(|(name, _)| name == "user_id").map(|(_, value)| value.into_owned())
+}
+
 pub(crate) async fn inject<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
@@ -103,11 +113,13 @@ pub(crate) async fn inject<B: MessageBody>(
 }
 
 fn take(world: &World, request: &ServiceRequest) -> Option<Fault> {
-    if request.path().starts_with(CONTROL_PREFIX) {
+    if is_control(request.path()) {
         return None;
     }
     let mut faults = lock(&world.faults);
-    let place = faults.iter().position(|fault| fault.fits(request.method().as_str(), request.path()))?;
+    let place = faults
+        .iter()
+        .position(|fault| fault.fits(request.method().as_str(), request.path(), request.query_string()))?;
     let fault = faults[place].clone();
     faults[place].times = faults[place].times.saturating_sub(1);
     faults.retain(|fault| fault.times > 0);
@@ -121,7 +133,8 @@ mod tests {
     #[track_caller]
     fn check(fault: &str, method: &str, path: &str, expected: bool) {
         let fault: Fault = serde_json::from_str(fault).unwrap();
-        assert_eq!(fault.fits(method, path), expected);
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        assert_eq!(fault.fits(method, path, query), expected);
     }
 
     #[test]
@@ -130,6 +143,8 @@ mod tests {
         check(r#"{"path": "/activity"}"#, "GET", "/v2/activity", true);
         check(r#"{"path": "/v2/activity"}"#, "GET", "/api/v2/activity", false);
         check(r#"{"path": "/activity", "method": "post"}"#, "GET", "/v2/activity", false);
+        check(r#"{"path": "/", "user_id": "u 1"}"#, "GET", "/v2/activity?a=b&user_id=u%201", true);
+        check(r#"{"path": "/", "user_id": "u 1"}"#, "GET", "/v2/activity", false);
         check(r#"{"path": "/api/widget"}"#, "POST", "/api/widget/session", true);
     }
 }

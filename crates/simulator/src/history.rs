@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::catalog::provider;
 use crate::generate::{Detail, activities, daily_so_far, record, shifted, sleep};
 use crate::rest::Window;
+use crate::settings::Amount;
 use crate::user::User;
 use crate::world::World;
 
@@ -17,7 +18,13 @@ pub(crate) fn records(world: &World, kind: &str, user: &User, window: Window, de
         return Vec::new();
     }
     let today = world.clock.today();
-    let earliest = shifted(today, -i64::from(world.dials().history_days));
+    let dials = world.dials();
+    let earliest = shifted(today, -i64::from(dials.history_days));
+    match dials.data {
+        Amount::Full => {}
+        Amount::Sparse => return firsts_of_months(world, kind, user, window, earliest),
+        Amount::Empty => return Vec::new(),
+    }
     if kind == "sleep" {
         return nights(world, user, window, detail, earliest);
     }
@@ -47,6 +54,14 @@ fn nights(world: &World, user: &User, window: Window, detail: Detail, earliest: 
         .days(earliest, world.clock.today())
         .map(|date| sleep(world.seed, &user.user_id, date, detail))
         .filter(|night| touches(night) && is_over(night, world))
+        .collect()
+}
+
+fn firsts_of_months(world: &World, kind: &str, user: &User, window: Window, earliest: Date) -> Vec<Value> {
+    window
+        .days(earliest, shifted(world.clock.today(), -1))
+        .filter(|date| date.day() == 1)
+        .filter_map(|date| record(kind, world.seed, &user.user_id, date, Detail::Brief))
         .collect()
 }
 

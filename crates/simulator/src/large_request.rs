@@ -12,21 +12,24 @@ pub(crate) const DAYS_MAX: i64 = 28;
 const CHUNK_OBJECTS_MAX: usize = 10;
 const CHUNK_BYTES_MAX: usize = 10_000_000;
 
-/// Everything that a large request sends, in Terra's order.
-pub(crate) fn parcels(world: &World, kind: &str, user: &User, reference: &str, records: Vec<Value>) -> Vec<Parcel> {
+/// Everything that a large request sends: its two announcements, and its chunks in their order.
+pub(crate) fn parcels(
+    world: &World,
+    kind: &str,
+    user: &User,
+    reference: &str,
+    records: Vec<Value>,
+) -> ([Parcel; 2], Vec<Parcel>) {
     let chunks = chunks(records);
+    let of_request = |event| Parcel { reference: Some(reference.to_owned()), ..world.parcel(&event) };
     let announcements =
-        [large_request_processing(user, reference), large_request_sending(user, reference, chunks.len())];
-    let mut parcels: Vec<Parcel> = announcements.iter().map(|event| world.parcel(event)).collect();
-    for (place, chunk) in chunks.into_iter().enumerate() {
-        let mut parcel = world.parcel(&data_event(kind, user, chunk));
-        parcel.trace_id = Some(format!("{reference}:chunk:{}", place + 1));
-        parcels.push(parcel);
-    }
-    for parcel in &mut parcels {
-        parcel.reference = Some(reference.to_owned());
-    }
-    parcels
+        [large_request_processing(user, reference), large_request_sending(user, reference, chunks.len())]
+            .map(of_request);
+    let numbered = |(place, chunk)| Parcel {
+        trace_id: Some(format!("{reference}:chunk:{}", place + 1)),
+        ..of_request(data_event(kind, user, chunk))
+    };
+    (announcements, chunks.into_iter().enumerate().map(numbered).collect())
 }
 
 /// At most ten objects or ten megabytes, whichever comes first. One object that is larger than that

@@ -18,7 +18,7 @@ pub(crate) async fn run(world: Arc<World>, every: Duration) {
     for turn in 0_usize.. {
         tokio::time::sleep(every).await;
         let kind = TURNS[turn % TURNS.len()];
-        let users: Vec<User> = lock(&world.users).all().to_vec();
+        let users: Vec<User> = lock(&world.users).all().cloned().collect();
         let events: Vec<Value> =
             users.iter().filter(|user| user.active).filter_map(|user| event(&world, user, kind)).collect();
         // Deliveries go on beside this loop.

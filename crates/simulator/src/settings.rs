@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::rate_limit::Budget;
 use crate::retry::RetrySchedule;
 
 /// Terra lives on two platforms whose events and errors look different.
@@ -34,6 +35,20 @@ pub enum AuthWebhook {
     Only,
 }
 
+/// How much data everybody has. Less is cheaper: thousands of users with years of history are asked
+/// for in tests that look at requests and not at records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Amount {
+    /// A life: every day as the generators make it.
+    #[default]
+    Full,
+    /// One brief record on the first of each month.
+    Sparse,
+    /// No records at all.
+    Empty,
+}
+
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Where to listen; port 0 takes a free one.
@@ -44,6 +59,8 @@ pub struct Settings {
     pub dev_id: String,
     pub api_key: String,
     pub signing_secret: String,
+    /// Personal access token of the Admin API.
+    pub admin_token: String,
     /// The destination. Without one, data asked for with `to_webhook=true` is refused.
     pub webhook_url: Option<String>,
     pub dialect: Dialect,
@@ -61,6 +78,9 @@ pub struct Settings {
     pub shuffle: bool,
     /// Days of history that every user has.
     pub history_days: u32,
+    pub data: Amount,
+    /// How many days may be asked for.
+    pub budget: Budget,
     /// Answers the legacy widget endpoint with 410, as it does for young accounts.
     pub legacy_widget_gone: bool,
     /// Providers that are enabled, in the order in which the widget shows them. None enabled: the
@@ -82,6 +102,7 @@ impl Default for Settings {
             dev_id: "simulated-dev-id".to_owned(),
             api_key: "simulated-api-key".to_owned(),
             signing_secret: "simulated-signing-secret".to_owned(),
+            admin_token: "terra_at_simulated".to_owned(),
             webhook_url: None,
             dialect: Dialect::default(),
             auth_webhook: AuthWebhook::default(),
@@ -92,6 +113,8 @@ impl Default for Settings {
             copies: 1,
             shuffle: false,
             history_days: 400,
+            data: Amount::default(),
+            budget: Budget::default(),
             legacy_widget_gone: false,
             providers: ["GARMIN", "FITBIT", "OURA", "WITHINGS", "POLAR", "WHOOP"].map(str::to_owned).to_vec(),
             live_every: None,

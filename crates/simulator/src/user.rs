@@ -1,5 +1,7 @@
 //! Terra's users: each is one connection of one person to one provider.
 
+use std::collections::{BTreeMap, HashMap};
+
 use serde_json::{Value, json};
 
 #[derive(Debug, Clone, PartialEq)]
@@ -33,46 +35,48 @@ impl User {
 /// Everyone connected, oldest first. Users that were removed are gone, as they are at Terra.
 #[derive(Default)]
 pub(crate) struct Users {
-    connected: Vec<User>,
+    connected: BTreeMap<u64, User>,
+    places: HashMap<String, u64>,
+    next: u64,
 }
 
 impl Users {
-    pub(crate) fn all(&self) -> &[User] {
-        &self.connected
+    pub(crate) fn all(&self) -> impl Iterator<Item = &User> {
+        self.connected.values()
     }
 
     pub(crate) fn find(&self, user_id: &str) -> Option<&User> {
-        self.connected.iter().find(|user| user.user_id == user_id)
+        self.places.get(user_id).and_then(|place| self.connected.get(place))
     }
 
-    pub(crate) fn find_mut(&mut self, user_id: &str) -> Option<&mut User> {
-        self.connected.iter_mut().find(|user| user.user_id == user_id)
+    /// Notes when a user was sent something; one who has left meanwhile stays away.
+    pub(crate) fn touch(&mut self, user_id: &str, at: &Option<String>) {
+        if let Some(user) = self.places.get(user_id).and_then(|place| self.connected.get_mut(place)) {
+            user.last_webhook_update.clone_from(at);
+        }
     }
 
     pub(crate) fn of_reference(&self, reference_id: &str) -> Vec<&User> {
-        let fits = |user: &&User| user.reference_id.as_deref() == Some(reference_id);
-        self.connected.iter().filter(fits).collect()
+        self.all().filter(|user| user.reference_id.as_deref() == Some(reference_id)).collect()
     }
 
     /// Adds a user, or puts it in the place of the one with the same id.
     pub(crate) fn put(&mut self, user: User) {
-        match self.find_mut(&user.user_id) {
-            Some(known) => *known = user,
-            None => self.connected.push(user),
-        }
+        let place = *self.places.entry(user.user_id.clone()).or_insert(self.next);
+        self.next += 1;
+        self.connected.insert(place, user);
     }
 
     pub(crate) fn remove(&mut self, user_id: &str) -> Option<User> {
-        let place = self.connected.iter().position(|user| user.user_id == user_id)?;
-        Some(self.connected.remove(place))
+        let place = self.places.remove(user_id)?;
+        self.connected.remove(&place)
     }
 
     /// The connection that a new one of the same person with the same provider replaces. Without a
     /// reference nobody can tell that two connections are one person's, so they pile up.
     pub(crate) fn replaced_by(&self, reference_id: Option<&str>, provider: &str) -> Option<&User> {
         let reference_id = reference_id?;
-        self.connected
-            .iter()
+        self.all()
             .find(|user| user.active && user.provider == provider && user.reference_id.as_deref() == Some(reference_id))
     }
 }

@@ -74,7 +74,7 @@ struct Decision {
 }
 
 async fn home(world: web::Data<World>) -> HttpResponse {
-    let users = lock(&world.users).all().to_vec();
+    let users = lock(&world.users).all().cloned().collect();
     page(StatusCode::OK, &Home { webhook_url: world.dials().webhook_url, users })
 }
 

@@ -8,19 +8,23 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, amz_stamp_of};
 use crate::courier::Courier;
 use crate::dials::Dials;
 use crate::dice::Dice;
+use crate::disturbance::Disturbance;
+use crate::event::s3_payload;
 use crate::fault::Fault;
 use crate::lock::lock;
+use crate::outage::Outages;
+use crate::payload::{Payload, Payloads, Ping};
 use crate::rate_limit::Spent;
 use crate::request_log::RequestEntry;
 use crate::ring::Ring;
 use crate::session::Sessions;
 use crate::settings::{Dialect, Settings};
 use crate::user::{User, Users};
-use crate::webhook::Parcel;
+use crate::webhook::{Parcel, Subject};
 
 const REQUEST_ENTRIES_MAX: usize = 20_000;
 
@@ -38,13 +42,13 @@ pub(crate) struct World {
     pub(crate) faults: Mutex<Vec<Fault>>,
     pub(crate) requests: Mutex<Ring<RequestEntry>>,
     pub(crate) spent: Mutex<HashMap<String, Spent>>,
-    /// Bodies that an `s3_payload` event points to, newest last.
-    pub(crate) payloads: Mutex<Ring<(String, bytes::Bytes)>>,
+    /// For the next large requests.
+    pub(crate) disturbances: Mutex<Vec<Disturbance>>,
+    pub(crate) outages: Mutex<Outages>,
+    /// Bodies that an `s3_payload` event points to.
+    pub(crate) payloads: Mutex<Payloads>,
     ids: Mutex<Dice>,
 }
-
-/// Payloads kept for download.
-const PAYLOADS_MAX: usize = 200;
 
 impl World {
     pub(crate) fn new(
@@ -68,7 +72,9 @@ impl World {
             faults: Mutex::default(),
             requests: Mutex::new(Ring::holding(REQUEST_ENTRIES_MAX)),
             spent: Mutex::default(),
-            payloads: Mutex::new(Ring::holding(PAYLOADS_MAX)),
+            disturbances: Mutex::default(),
+            outages: Mutex::default(),
+            payloads: Mutex::default(),
             ids: Mutex::new(Dice::of(settings.seed, &["ids", &run.to_string()])),
         }
     }
@@ -89,13 +95,48 @@ impl World {
         lock(&self.users).find(user_id).cloned()
     }
 
-    /// Wraps an event for its way, with a trace id and an order of its own.
+    /// Keeps an event for download and makes the event that points to it.
+    pub(crate) fn pinged(&self, event: &Value, ping: &Ping) -> Value {
+        let (id, signature) = (self.new_id().to_string(), self.new_id().simple().to_string());
+        let made_at_ms = self.clock.unix_ms();
+        let lifetime_ms = ping.expires_after_ms.unwrap_or(ping.expires_in.saturating_mul(1_000));
+        let url = format!(
+            "{}/_simulator/payloads/{id}?X-Amz-Date={}&X-Amz-Expires={}&X-Amz-Signature={signature}",
+            self.public_url,
+            amz_stamp_of(made_at_ms),
+            ping.expires_in
+        );
+        lock(&self.payloads).keep(Payload {
+            id,
+            signature,
+            body: event.to_string().into(),
+            expires_at_ms: made_at_ms.saturating_add(i64::try_from(lifetime_ms).unwrap_or(i64::MAX)),
+            ping: ping.clone(),
+        });
+        let mut pointer = s3_payload(&url, ping.expires_in);
+        pointer["type"] = ping.spelling.kind().into();
+        if ping.names_user {
+            pointer["user_id"] = event["user"]["user_id"].clone();
+            pointer["reference_id"] = event["user"]["reference_id"].clone();
+        }
+        pointer
+    }
+
+    /// Wraps an event for its way, with a trace id and an order of its own. In ping mode an event
+    /// with data stays behind, and one that points to it travels.
     pub(crate) fn parcel(&self, event: &Value) -> Parcel {
+        let kind = event["type"].as_str().unwrap_or_default();
+        let ping = lock(&self.dials).ping.clone().filter(|ping| ping.fits(kind));
+        let subject = Subject::of(event);
+        let pointer = ping.map(|ping| self.pinged(event, &ping));
+        let event = pointer.as_ref().unwrap_or(event);
         Parcel {
             kind: event["type"].as_str().unwrap_or_default().to_owned(),
             trace_id: Some(self.new_id().to_string()),
             reference: None,
             ordering_ms: Some(self.clock.order_ms()),
+            event_id: None,
+            subject,
             body: event.to_string().into(),
         }
     }
@@ -105,6 +146,10 @@ impl World {
         self.dispatch(events.iter().map(|event| self.parcel(event)).collect(), delay)
     }
 
+    pub(crate) fn shuffle(&self, parcels: &mut [Parcel]) {
+        lock(&self.ids).shuffle(parcels);
+    }
+
     /// Hands parcels to the courier, as the dials want them: twice, or out of order.
     pub(crate) fn dispatch(&self, parcels: Vec<Parcel>, delay: Duration) -> JoinHandle<Option<()>> {
         let dials = self.dials();
@@ -112,7 +157,7 @@ impl World {
         let mut parcels: Vec<Parcel> =
             parcels.into_iter().flat_map(|parcel| std::iter::repeat_n(parcel, copies as usize)).collect();
         if dials.shuffle {
-            lock(&self.ids).shuffle(&mut parcels);
+            self.shuffle(&mut parcels);
         }
         self.courier.dispatch(parcels, dials.webhook_delay + delay)
     }

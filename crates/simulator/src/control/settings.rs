@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use crate::dials::Dials;
 use crate::lock::lock;
-use crate::settings::{AuthWebhook, Dialect};
+use crate::payload::Ping;
+use crate::settings::{Amount, AuthWebhook, Dialect};
 use crate::world::World;
 
 /// What is absent stays as it is.
@@ -30,12 +31,24 @@ pub(crate) struct Change {
     copies: Option<u32>,
     shuffle: Option<bool>,
     history_days: Option<u32>,
+    data: Option<Amount>,
+    budget_window_seconds: Option<f64>,
+    budget_days: Option<i64>,
+    budget_request_days: Option<i64>,
+    /// `null` ends ping mode.
+    #[serde(default, deserialize_with = "present")]
+    ping: Option<Option<Ping>>,
     legacy_widget_gone: Option<bool>,
     providers: Option<Vec<String>>,
     signing_secret: Option<String>,
+    admin_token: Option<String>,
+    event_ids_are_trace_ids: Option<bool>,
+    resend_keeps_trace_id: Option<bool>,
+    resend_copies: Option<u32>,
 }
 
-fn present<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Option<String>>, D::Error> {
+/// Tells `null` from nothing.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(value: D) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(value).map(Some)
 }
 
@@ -62,9 +75,20 @@ fn apply(dials: &mut Dials, change: Change) {
     set(&mut dials.copies, change.copies);
     set(&mut dials.shuffle, change.shuffle);
     set(&mut dials.history_days, change.history_days);
+    set(&mut dials.data, change.data);
+    // Less than a millisecond is no window.
+    let window_ms = change.budget_window_seconds.map(|seconds| ((seconds * 1_000.0) as i64).max(1));
+    set(&mut dials.budget.window_ms, window_ms);
+    set(&mut dials.budget.days_per_window, change.budget_days);
+    set(&mut dials.budget.days_per_request, change.budget_request_days);
+    set(&mut dials.ping, change.ping);
     set(&mut dials.legacy_widget_gone, change.legacy_widget_gone);
     set(&mut dials.providers, change.providers);
     set(&mut dials.signing_secret, change.signing_secret);
+    set(&mut dials.admin_token, change.admin_token);
+    set(&mut dials.event_ids_are_trace_ids, change.event_ids_are_trace_ids);
+    set(&mut dials.resend_keeps_trace_id, change.resend_keeps_trace_id);
+    set(&mut dials.resend_copies, change.resend_copies);
 }
 
 fn set<T>(dial: &mut T, wanted: Option<T>) {
@@ -73,7 +97,7 @@ fn set<T>(dial: &mut T, wanted: Option<T>) {
     }
 }
 
-/// The signing secret can be set and is not shown.
+/// The signing secret and the admin token can be set and are not shown.
 fn shown(dials: &Dials) -> Value {
     let ms = |wait: Duration| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
     json!({
@@ -90,7 +114,15 @@ fn shown(dials: &Dials) -> Value {
         "copies": dials.copies,
         "shuffle": dials.shuffle,
         "history_days": dials.history_days,
+        "data": dials.data,
+        "budget_window_seconds": dials.budget.window_ms as f64 / 1_000.0,
+        "budget_days": dials.budget.days_per_window,
+        "budget_request_days": dials.budget.days_per_request,
+        "ping": dials.ping,
         "legacy_widget_gone": dials.legacy_widget_gone,
         "providers": dials.providers,
+        "event_ids_are_trace_ids": dials.event_ids_are_trace_ids,
+        "resend_keeps_trace_id": dials.resend_keeps_trace_id,
+        "resend_copies": dials.resend_copies,
     })
 }

@@ -39,7 +39,7 @@ fn yes() -> bool {
 }
 
 pub(crate) async fn list(world: web::Data<World>) -> HttpResponse {
-    let items: Vec<Value> = lock(&world.users).all().iter().map(User::to_json).collect();
+    let items: Vec<Value> = lock(&world.users).all().map(User::to_json).collect();
     HttpResponse::Ok().json(json!({ "items": items }))
 }
 

@@ -39,12 +39,13 @@ pub(crate) fn processing(user: &User) -> Value {
     })
 }
 
-pub(crate) fn rate_limit_hit(user: &User, date: &str, retrying_at: &str) -> Value {
+/// The provider refused data of these days; Terra asks again by itself.
+pub(crate) fn rate_limit_hit(user: &User, start_date: &str, end_date: &str, retrying_at: &str) -> Value {
     json!({
         "type": "rate_limit_hit",
         "user": user.to_json(),
-        "start_date": date,
-        "end_date": date,
+        "start_date": start_date,
+        "end_date": end_date,
         "retrying_at": retrying_at,
         "message": "Provider rate limit hit; the request will be retried",
         "version": VERSION,
@@ -74,8 +75,8 @@ pub(crate) fn healthcheck(now: &str) -> Value {
 }
 
 /// The payload itself waits behind the URL; whose it is stands only in there.
-pub(crate) fn s3_payload(url: &str) -> Value {
-    json!({ "type": "s3_payload", "status": "success", "url": url, "expires_in": 300 })
+pub(crate) fn s3_payload(url: &str, expires_in: u64) -> Value {
+    json!({ "type": "s3_payload", "status": "success", "url": url, "expires_in": expires_in })
 }
 
 pub(crate) fn lab_report_completed(event_id: &str, now: &str, data: &Value) -> Value {

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::dice::Dice;
 use crate::event::{
     access_revoked, athlete_event, auth_failed, auth_success, connection_error, data_event, deauth,
-    large_request_processing, large_request_sending, other, permission_change, user_reauth,
+    large_request_processing, large_request_sending, other, permission_change, rate_limit_hit, s3_payload, user_reauth,
 };
 use crate::generate::{Detail, athlete, lab_results, record};
 use crate::settings::Dialect;
@@ -75,10 +75,13 @@ pub fn sample(kind: &str, input: &SampleInput<'_>) -> Option<Value> {
         "large_request_processing" => large_request_processing(user, input.reference),
         "large_request_sending" => large_request_sending(user, input.reference, 3),
         "processing" => other::processing(user),
-        "rate_limit_hit" => other::rate_limit_hit(user, &input.date.to_string(), input.now),
+        "rate_limit_hit" => {
+            let date = input.date.to_string();
+            rate_limit_hit(user, &date, &date, input.now)
+        }
         "google_no_datasource" => other::google_no_datasource(user),
         "healthcheck" => other::healthcheck(input.now),
-        "s3_payload" => other::s3_payload(input.reference),
+        "s3_payload" => s3_payload(input.reference, 300),
         "lab_report.completed" => lab_report(input),
         "lab_report.failed" => other::lab_report_failed(&event_id(input), input.now, &session_id(input)),
         "athlete" => athlete_event(user, athlete(input.seed, &user.user_id, input.date)),

@@ -1,25 +1,19 @@
-//! Reading health data: at once in the answer, or later as webhooks.
+//! Reading health data: who may ask for what, and within which budget.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde_json::{Value, json};
 
-use crate::catalog::worn;
-use crate::event::{athlete_event, data_event};
-use crate::generate::{Detail, athlete};
-use crate::history;
-use crate::large_request;
+use crate::generate::Detail;
 use crate::lock::lock;
-use crate::rate_limit::{DAYS_PER_HOUR_MAX, Verdict};
+use crate::outage::{Answer, Outage};
+use crate::rate_limit::{Budget, Verdict};
 use crate::refusal::Refusal;
+use crate::rest::answer::{Asked, add_budget, answer_now, rate_limit, send_later, send_when_well};
 use crate::rest::credentials::Caller;
 use crate::rest::not_found;
 use crate::rest::window::Window;
-use crate::settings::Dialect;
-use crate::user::User;
 use crate::world::World;
 
 const KINDS: [&str; 7] = ["activity", "athlete", "body", "daily", "menstruation", "nutrition", "sleep"];
@@ -54,36 +48,24 @@ pub(crate) async fn read(
         kind: kind.into_inner(),
         user,
     };
-    if asked.to_webhook && world.dials().webhook_url.is_none() {
+    let dials = world.dials();
+    if asked.to_webhook && dials.webhook_url.is_none() {
         return Err(refuse(StatusCode::BAD_REQUEST, "no destination is configured"));
     }
-    let verdict = lock(&world.spent)
-        .entry(asked.user.user_id.clone())
-        .or_default()
-        .ask(asked.window.cost_days(), world.clock.unix_seconds());
-    let mut answer = match verdict {
-        Verdict::Granted { .. } if asked.to_webhook => send_later(&world, &asked),
-        Verdict::Granted { .. } => answer_now(&world, &asked),
-        Verdict::TooWide => {
-            return Err(refuse(StatusCode::TOO_MANY_REQUESTS, "too many days in one request")
-                .with_header("X-Terra-RateLimit-Rule", "r1".to_owned()));
-        }
-        Verdict::Exhausted { retry_after_seconds } => {
-            return Err(refuse(StatusCode::TOO_MANY_REQUESTS, "too many days in an hour")
-                .with_header("X-Terra-RateLimit-Rule", "r2".to_owned())
-                .with_header("Retry-After", retry_after_seconds.to_string()));
-        }
-    };
-    add_budget(&mut answer, verdict);
+    let verdict = lock(&world.spent).entry(asked.user.user_id.clone()).or_default().ask(
+        dials.budget,
+        asked.window.cost_days(),
+        world.clock.unix_ms(),
+    );
+    over_budget(&request, dials.budget, verdict)?;
+    let outage = lock(&world.outages).of(&asked.user.provider, world.clock.unix_ms());
+    if let Some(outage) = outage {
+        let kept = flag("retry_if_rate_limited") == Some(true) && asked.to_webhook && outage.is_rate_limit();
+        return if kept { Ok(send_when_well(&world, asked, &outage)) } else { failed(&request, &asked, &outage) };
+    }
+    let mut answer = if asked.to_webhook { send_later(&world, &asked) } else { answer_now(&world, &asked) };
+    add_budget(&mut answer, dials.budget, verdict);
     Ok(answer)
-}
-
-struct Asked {
-    kind: String,
-    user: User,
-    window: Window,
-    detail: Detail,
-    to_webhook: bool,
 }
 
 /// A profile has no dates; asking for it counts as a day.
@@ -95,89 +77,33 @@ fn window(kind: &str, query: &HashMap<String, String>, world: &World) -> Result<
     Window::parse(query, today)
 }
 
-fn answer_now(world: &World, asked: &Asked) -> HttpResponse {
-    let user = asked.user.to_json();
-    if asked.kind == "athlete" {
-        let athlete = athlete(world.seed, &asked.user.user_id, world.clock.today());
-        return HttpResponse::Ok().json(json!({ "athlete": athlete, "type": "athlete", "user": user }));
-    }
-    let wearing = |record| worn(record, &asked.user.provider);
-    let data: Vec<Value> = records(world, asked).into_iter().map(wearing).collect();
-    if data.is_empty() && world.dialect() == Dialect::Older {
-        return HttpResponse::Ok().json(json!({
-            "status": "error",
-            "message": "No data available for specified time range",
-            "type": "no_data",
-            "user": user,
-        }));
-    }
-    HttpResponse::Ok().json(json!({ "data": data, "type": asked.kind, "user": user }))
-}
-
-fn send_later(world: &World, asked: &Asked) -> HttpResponse {
-    let reference = world.new_id().to_string();
-    let large = asked.window.cost_days() > large_request::DAYS_MAX && asked.kind != "athlete";
-    let answer = accepted(world.dialect(), asked, &reference, large);
-    let mut user = asked.user.clone();
-    user.last_webhook_update = Some(world.clock.stamp());
-    lock(&world.users).put(user.clone());
-    let parcels = if large {
-        let records = records(world, asked);
-        large_request::parcels(world, &asked.kind, &user, &reference, records)
-    } else {
-        let event = if asked.kind == "athlete" {
-            athlete_event(&user, athlete(world.seed, &user.user_id, world.clock.today()))
-        } else {
-            data_event(&asked.kind, &user, records(world, asked))
-        };
-        let mut parcel = world.parcel(&event);
-        parcel.trace_id = Some(reference.clone());
-        parcel.reference = Some(reference.clone());
-        vec![parcel]
+fn over_budget(request: &HttpRequest, budget: Budget, verdict: Verdict) -> Result<(), Refusal> {
+    let refuse = |detail: &str, rule: &str, limit: i64| {
+        Refusal::of(request, StatusCode::TOO_MANY_REQUESTS, detail)
+            .with_header("X-Terra-RateLimit-Rule", rule.to_owned())
+            .with_header("X-Terra-RateLimit-Limit", limit.to_string())
+            .with_header("X-Terra-RateLimit-Remaining", "0".to_owned())
     };
-    // The answer to this call does not wait for the webhooks.
-    drop(world.dispatch(parcels, Duration::ZERO));
-    HttpResponse::Ok().insert_header(("Terra-Reference", reference)).json(answer)
-}
-
-fn accepted(dialect: Dialect, asked: &Asked, reference: &str, large: bool) -> Value {
-    let user = asked.user.to_json();
-    match dialect {
-        Dialect::Newer => {
-            let mut answer = json!({
-                "status": "success",
-                "type": asked.kind,
-                "reference": reference,
-                "trace_id": reference,
-                "user": user,
-            });
-            if large {
-                answer["message"] = json!("Large request accepted; its data will be sent in chunks");
-            }
-            answer
+    match verdict {
+        Verdict::Granted { .. } => Ok(()),
+        Verdict::TooWide => Err(refuse("too many days in one request", "r1", budget.days_per_request)),
+        Verdict::Exhausted { retry_after_seconds } => {
+            Err(refuse("too many days in an hour", "r2", budget.days_per_window)
+                .with_header("X-Terra-RateLimit-Reset-After", retry_after_seconds.to_string())
+                .with_header("Retry-After", retry_after_seconds.to_string()))
         }
-        Dialect::Older => json!({
-            "reference": reference,
-            "message": "Data will be sent to webhook",
-            "type": "webhook",
-            "user": user,
-        }),
     }
 }
 
-fn records(world: &World, asked: &Asked) -> Vec<Value> {
-    history::records(world, &asked.kind, &asked.user, asked.window, asked.detail)
-}
-
-fn add_budget(answer: &mut HttpResponse, verdict: Verdict) {
-    let Verdict::Granted { remaining, reset_after_seconds } = verdict else { return };
-    let numbers = [
-        ("x-terra-ratelimit-limit", DAYS_PER_HOUR_MAX),
-        ("x-terra-ratelimit-remaining", remaining),
-        ("x-terra-ratelimit-reset-after", reset_after_seconds),
-    ];
-    for (name, number) in numbers {
-        let name = actix_web::http::header::HeaderName::from_static(name);
-        answer.headers_mut().insert(name, number.into());
+fn failed(request: &HttpRequest, asked: &Asked, outage: &Outage) -> Result<HttpResponse, Refusal> {
+    let refuse = |status| {
+        let refusal = Refusal::of(request, status, &outage.message);
+        let wait = outage.retry_after.map(|seconds| ("Retry-After", seconds.to_string()));
+        wait.into_iter().fold(refusal, |refusal, (name, value)| refusal.with_header(name, value))
+    };
+    match outage.answer {
+        Answer::Failed => Err(refuse(StatusCode::FAILED_DEPENDENCY)),
+        Answer::TooMany => Err(refuse(StatusCode::TOO_MANY_REQUESTS)),
+        Answer::RateLimit => Ok(rate_limit(asked, outage)),
     }
 }

@@ -66,7 +66,7 @@ pub(crate) async fn subscriptions(
     world: web::Data<World>,
     query: web::Query<HashMap<String, String>>,
 ) -> Result<HttpResponse, Refusal> {
-    let users: Vec<Value> = lock(&world.users).all().iter().map(User::to_json).collect();
+    let users: Vec<Value> = lock(&world.users).all().map(User::to_json).collect();
     let Some(page) = number(&request, &query, "page")? else {
         return Ok(HttpResponse::Ok().json(json!({ "users": users })));
     };

@@ -64,4 +64,9 @@ impl Stage {
         let created = self.control("/users", body).await;
         created["user"]["user_id"].as_str().unwrap().to_owned()
     }
+
+    pub(crate) async fn control_delete(&self, path: &str) {
+        let url = format!("{}/_simulator{path}", self.simulator.base_url());
+        assert_eq!(self.client.delete(url).send().await.unwrap().status(), 204, "{path}");
+    }
 }
