@@ -23,4 +23,6 @@ mod people;
 mod privacy;
 mod receive;
 mod services;
+mod silence;
 mod tidy;
+mod usage;

@@ -15,7 +15,9 @@ mod merging;
 mod records;
 mod resolver;
 mod sessions;
+mod silence;
 mod support;
+mod usage;
 
 /// Runs each case on a store of its own, on every engine named.
 macro_rules! contract {
@@ -136,6 +138,19 @@ mod reference_is_the_user {
         ledger::upkeep_names_the_payloads_that_nothing_needs_any_more,
         ledger::migrating_again_applies_nothing_and_the_schema_fits,
         ledger::an_empty_batch_is_nothing_to_do,
+        usage::a_delivery_is_counted_once_however_often_it_is_handed_out,
+        usage::what_is_kept_without_effects_is_counted_once,
+        usage::data_that_changes_no_record_is_told_apart,
+        usage::what_we_asked_for_is_told_from_what_came_by_itself,
+        usage::a_connection_over_its_free_events_is_listed,
+        usage::usage_pages_without_gap_or_repetition,
+        usage::batches_side_by_side_lose_no_count,
+        usage::months_are_counted_apart,
+        silence::a_rhythm_is_learned_from_live_data_alone,
+        silence::a_stale_connection_is_told_once_and_once_when_it_is_fresh,
+        silence::who_left_is_not_stale,
+        silence::a_provider_that_stops_is_silent_and_nobody_is_stale,
+        silence::verdicts_of_one_who_lost_the_lease_are_not_kept,
     ]);
 }
 

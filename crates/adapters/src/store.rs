@@ -21,7 +21,9 @@ use domain::plan::{Plan, Sighting};
 use domain::record::Scores;
 use domain::session::ConnectSession;
 use domain::settle::Settlement;
+use domain::silence::{Judgement, Seen};
 use jiff::Timestamp;
+use jiff::civil::Date;
 use terra::event::DataKind;
 
 use crate::payloads::Sealed;
@@ -38,7 +40,10 @@ pub mod view;
 
 pub use fetching::FetchAsk;
 pub use tx::{LedgerOutcome, Reprojection, StoredDocument};
-pub use view::{AuthEventView, ConnectionView, DeliveryView, DriftView, FetchView, Listing, Page, RecordView, Stats};
+pub use view::{
+    AuthEventView, ConnectionView, DeliveryView, DriftView, FetchView, Listing, Page, RecordView, Silences, SilentView,
+    StaleView, Stats, UsageBy, UsageFilter, UsageTotals, UsageView,
+};
 
 /// A plan with its bytes sealed: the delivery's own, and one document per record, in the plan's order.
 #[derive(Debug, Clone)]
@@ -155,10 +160,11 @@ pub enum Schema {
 }
 
 /// The schema level of this binary: it needs exactly what migrations up to here create.
-pub const SCHEMA_VERSION: u32 = 4;
+pub const SCHEMA_VERSION: u32 = 5;
 
-/// The oldest schema this binary still works with: migrate first, then replace processes one by one.
-pub const SCHEMA_OLDEST: u32 = 4;
+/// The oldest schema this binary still works with. Migrations only expand, so the schema goes first, and processes of
+/// the version before are replaced one by one on it.
+pub const SCHEMA_OLDEST: u32 = 5;
 
 /// Judges a schema: `version` is the last migration applied, `readable_from` the oldest binary level that it suits,
 /// as its own migrations say.
@@ -373,8 +379,22 @@ pub trait Store: Send + Sync {
     async fn deliveries(&self, filter: &DeliveryFilter, page: &Page) -> Result<Listing<DeliveryView>, StoreError>;
     async fn delivery(&self, id: domain::id::DeliveryId) -> Result<Option<DeliveryView>, StoreError>;
     async fn delivery_body(&self, id: domain::id::DeliveryId) -> Result<Option<Sealed>, StoreError>;
+    /// What Terra delivered in a month, summed.
+    async fn usage(&self, filter: &UsageFilter, page: &Page) -> Result<Listing<UsageView>, StoreError>;
+    /// What Terra delivered in the month that begins on `month`; `free` is the number of events a connection has free.
+    async fn usage_totals(&self, month: Date, free: u64) -> Result<UsageTotals, StoreError>;
     /// Numbers for gauges.
     async fn stats(&self, now: Timestamp) -> Result<Stats, StoreError>;
+
+    // --- silence
+
+    /// Everything one look at who is silent needs.
+    async fn silence_seen(&self, now: Timestamp) -> Result<Seen, StoreError>;
+    /// Keeps verdicts and sends their events, if the lease is still held; false where it is not.
+    async fn keep_silence(&self, lease: Holder<'_>, judgement: &Judgement, now: Timestamp) -> Result<bool, StoreError>;
+    /// Who is silent, as last judged.
+    async fn silences(&self) -> Result<Silences, StoreError>;
+    async fn stale_connections(&self, page: &Page) -> Result<Listing<StaleView>, StoreError>;
 
     // --- upkeep
 

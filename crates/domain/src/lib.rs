@@ -13,3 +13,5 @@ pub mod plan;
 pub mod record;
 pub mod session;
 pub mod settle;
+pub mod silence;
+pub mod usage;

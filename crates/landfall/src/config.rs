@@ -48,6 +48,10 @@ pub(crate) struct Config {
     pub(crate) fetch_window_days: u32,
     pub(crate) backfill_stall: Duration,
     pub(crate) retention_deliveries: Duration,
+    /// How often to look who has fallen silent; zero: never.
+    pub(crate) silence_every: Duration,
+    /// Events a month per connection that Terra does not charge.
+    pub(crate) usage_free_monthly: u64,
     pub(crate) workers: usize,
     pub(crate) shutdown_grace: Duration,
     pub(crate) log: String,

@@ -18,6 +18,7 @@ mod relay;
 mod resolving;
 mod roles;
 mod running;
+mod silence;
 mod telemetry;
 mod upkeep;
 mod wiring;
@@ -49,6 +50,8 @@ enum Command {
     Connections(command::connections::Args),
     /// The ledger of deliveries
     Deliveries(command::deliveries::Args),
+    /// The numbers to look at first, and what Terra will bill
+    Stats(command::stats::Args),
     /// A stand-in for Terra, or one signed event
     Simulate(command::simulate::Args),
     /// Check a signature offline and say which part is wrong
@@ -83,6 +86,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Topology(args) => command::topology::run(args).await,
         Command::Connections(args) => command::connections::run(args).await,
         Command::Deliveries(args) => command::deliveries::run(args).await,
+        Command::Stats(args) => command::stats::run(args).await,
         Command::Simulate(args) => command::simulate::run(args).await,
         Command::Verify(args) => command::verify::run(args).await,
         Command::Config(args) => command::config::run(args).await,

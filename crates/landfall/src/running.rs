@@ -20,7 +20,7 @@ use crate::lifecycle::Lifecycle;
 use crate::roles::Roles;
 use crate::telemetry::{DoorMetrics, UPKEEP_EVERY};
 use crate::wiring::{self, Ports};
-use crate::{drift, fetcher, relay, resolving, upkeep, worker};
+use crate::{drift, fetcher, relay, resolving, silence, upkeep, worker};
 
 /// For publishes in flight when everything that publishes has ended.
 const QUEUE_GRACE: Duration = Duration::from_secs(2);
@@ -194,6 +194,7 @@ impl Running {
         }
         tasks.spawn(upkeep::run(ports.clone(), config.clone(), stop()));
         tasks.spawn(drift::run(ports.clone(), stop()));
+        tasks.spawn(silence::run(ports.clone(), config.clone(), stop()));
         tasks.spawn(upkeep::learn_capabilities(ports.clone(), stop()));
         if let Some(resolver) = &ports.resolver {
             tasks.spawn(resolving::run(ports.clone(), resolver.clone(), stop()));

@@ -35,6 +35,8 @@ pub(crate) const OUTBOX_PENDING: &str = "landfall_outbox_pending";
 pub(crate) const EVENTS_HELD: &str = "landfall_events_held";
 pub(crate) const EVENTS_PUBLISHED: &str = "landfall_events_published_total";
 pub(crate) const DRIFT: &str = "landfall_drift_total";
+pub(crate) const SILENT_PROVIDERS: &str = "landfall_silent_providers";
+pub(crate) const STALE_CONNECTIONS: &str = "landfall_stale_connections";
 pub(crate) const LATE: &str = "landfall_webhooks_late_total";
 
 /// Crates whose log lines may be of any level.
@@ -104,6 +106,8 @@ fn describe() {
     describe_gauge!(OUTBOX_PENDING, "events that may be published and are not; held ones not counted");
     describe_gauge!(EVENTS_HELD, "events that wait for an undoubted user");
     describe_counter!(EVENTS_PUBLISHED, "events given a position and published");
+    describe_gauge!(SILENT_PROVIDERS, "1 while a provider delivers nothing of a kind to any of its connections");
+    describe_gauge!(STALE_CONNECTIONS, "connections that are quiet while their provider delivers to others");
     describe_counter!(LATE, "genuine deliveries older than the tolerance");
     describe_counter!(DRIFT, "deliveries with something Terra's schema does not have, once per path, by type");
     for reason in PublishError::REASONS {

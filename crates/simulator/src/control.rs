@@ -29,6 +29,7 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
             .route("/events/types", web::get().to(events::types))
             .route("/deliveries", web::get().to(logs::deliveries))
             .route("/deliveries", web::delete().to(logs::forget_deliveries))
+            .route("/event_log", web::delete().to(logs::forget_events))
             .route("/requests", web::get().to(logs::requests))
             .route("/requests", web::delete().to(logs::forget_requests))
             .route("/faults", web::post().to(logs::add_fault))

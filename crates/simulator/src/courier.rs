@@ -17,6 +17,7 @@ use tracing::{debug, warn};
 
 use crate::clock::Clock;
 use crate::dials::Dials;
+use crate::event_log::{EventLog, Row, event_id_of};
 use crate::lock::lock;
 use crate::ring::Ring;
 use crate::webhook::{Parcel, SendError, Sent, Try, post};
@@ -63,9 +64,11 @@ struct Inner {
     turns: Semaphore,
     pending: AtomicUsize,
     log: Mutex<Ring<Attempt>>,
+    events: Mutex<EventLog>,
 }
 
 /// What a single sending may change.
+#[derive(Default)]
 pub(crate) struct Once {
     pub(crate) url: Option<String>,
     pub(crate) secret: Option<String>,
@@ -91,6 +94,7 @@ impl Courier {
             turns: Semaphore::new(TRIES_AT_ONCE_MAX),
             pending: AtomicUsize::new(0),
             log: Mutex::new(Ring::holding(LOG_ENTRIES_MAX)),
+            events: Mutex::default(),
         }))
     }
 
@@ -100,6 +104,11 @@ impl Courier {
 
     pub(crate) fn forget_log(&self) {
         lock(&self.0.log).clear();
+    }
+
+    /// Terra's own history, which outlives [`Self::forget_log`].
+    pub(crate) fn events(&self) -> &Mutex<EventLog> {
+        &self.0.events
     }
 
     /// Parcels that are neither accepted nor given up.
@@ -217,6 +226,15 @@ impl Courier {
         let started_at_ms = self.0.clock.unix_ms();
         let outcome = post(&self.0.client, parcel, attempt).await;
         let accepted = outcome.as_ref().is_ok_and(Sent::accepted);
+        let elapsed_ms = self.0.clock.unix_ms() - started_at_ms;
+        let ids_are_trace_ids = lock(&self.0.dials).event_ids_are_trace_ids;
+        lock(&self.0.events).note(Row {
+            event_id: event_id_of(parcel, ids_are_trace_ids),
+            sent_at_ms: started_at_ms,
+            http_status: outcome.as_ref().ok().map(|sent| sent.status),
+            response_time_ms: elapsed_ms,
+            parcel: parcel.clone(),
+        });
         lock(&self.0.log).push(Attempt {
             trace_id: parcel.trace_id.clone(),
             kind: parcel.kind.clone(),
@@ -227,7 +245,7 @@ impl Courier {
             error: outcome.as_ref().err().map(SendError::line),
             t: attempt.t,
             started_at_ms,
-            elapsed_ms: self.0.clock.unix_ms() - started_at_ms,
+            elapsed_ms,
             size_bytes: parcel.body.len(),
             retry_in_ms: wait.filter(|_| !accepted).map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
         });

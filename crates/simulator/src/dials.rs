@@ -26,6 +26,11 @@ pub(crate) struct Dials {
     pub(crate) legacy_widget_gone: bool,
     pub(crate) providers: Vec<String>,
     pub(crate) signing_secret: String,
+    pub(crate) admin_token: String,
+    /// Whether the event log names an event as its deliveries do.
+    pub(crate) event_ids_are_trace_ids: bool,
+    pub(crate) resend_keeps_trace_id: bool,
+    pub(crate) resend_copies: u32,
 }
 
 impl From<&Settings> for Dials {
@@ -47,6 +52,10 @@ impl From<&Settings> for Dials {
             legacy_widget_gone: settings.legacy_widget_gone,
             providers: settings.providers.clone(),
             signing_secret: settings.signing_secret.clone(),
+            admin_token: settings.admin_token.clone(),
+            event_ids_are_trace_ids: true,
+            resend_keeps_trace_id: true,
+            resend_copies: 1,
         }
     }
 }

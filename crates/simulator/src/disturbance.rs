@@ -127,7 +127,15 @@ mod tests {
     use super::*;
 
     fn parcel(name: &str) -> Parcel {
-        Parcel { kind: name.to_owned(), trace_id: None, reference: None, ordering_ms: None, body: bytes::Bytes::new() }
+        Parcel {
+            kind: name.to_owned(),
+            trace_id: None,
+            reference: None,
+            ordering_ms: None,
+            event_id: None,
+            subject: crate::webhook::Subject::default(),
+            body: bytes::Bytes::new(),
+        }
     }
 
     #[track_caller]

@@ -1,11 +1,13 @@
 //! The bodies of Terra's webhooks.
 
+mod change;
 mod lifecycle;
 mod other;
 mod samples;
 
 use serde_json::{Value, json};
 
+pub(crate) use change::{null_scores, set_upload_type};
 pub(crate) use lifecycle::{
     access_revoked, auth_failed, auth_success, connection_error, deauth, permission_change, user_reauth,
 };

@@ -16,6 +16,7 @@ mod dials;
 mod dice;
 mod disturbance;
 pub mod event;
+mod event_log;
 mod fault;
 pub mod generate;
 mod history;

@@ -1,5 +1,6 @@
-//! Terra's REST interface, the same below both bases.
+//! Terra's REST interface, the same below both bases, and its Admin API beside it.
 
+mod admin;
 mod answer;
 mod auth;
 mod credentials;
@@ -14,12 +15,14 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use crate::refusal::Refusal;
 
+pub(crate) use admin::BASE as ADMIN_BASE;
 pub(crate) use window::Window;
 
 /// The bases of the newer and of the older platform.
 const BASES: [&str; 2] = ["/api/v2", "/v2"];
 
 pub(crate) fn routes(config: &mut web::ServiceConfig) {
+    admin::routes(config);
     config.route("/api/widget/session", web::post().to(widget_session::newer));
     for base in BASES {
         config.service(

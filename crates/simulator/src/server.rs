@@ -18,7 +18,7 @@ use crate::courier::{Courier, Once};
 use crate::dials::Dials;
 use crate::lock::lock;
 use crate::settings::Settings;
-use crate::webhook::{Parcel, SendError, Sent};
+use crate::webhook::{Parcel, SendError, Sent, Subject};
 use crate::world::World;
 use crate::{control, fault, live, request_log, rest, widget};
 
@@ -129,6 +129,11 @@ fn serve(listener: TcpListener, world: Arc<World>) -> std::io::Result<actix_web:
     Ok(server.run())
 }
 
+/// Bytes that are no event are about nobody.
+pub(crate) fn subject_of(body: &[u8]) -> Subject {
+    serde_json::from_slice(body).map_or_else(|_| Subject::default(), |event: Value| Subject::of(&event))
+}
+
 /// An address to connect to: one that listens everywhere is reached on the loopback.
 fn reachable(addr: SocketAddr) -> SocketAddr {
     if addr.ip().is_unspecified() { SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), addr.port()) } else { addr }
@@ -156,6 +161,12 @@ impl Simulator {
         format!("{}/api/widget/session", self.base_url())
     }
 
+    /// Base of the Admin API.
+    #[must_use]
+    pub fn admin_url(&self) -> String {
+        format!("{}{}", self.base_url(), rest::ADMIN_BASE)
+    }
+
     /// Base of the REST interface, as on the older platform.
     #[must_use]
     pub fn legacy_url(&self) -> String {
@@ -176,6 +187,8 @@ impl Simulator {
     pub async fn send_bytes(&self, kind: &str, body: Bytes, options: SendOptions) -> Result<Sent, SendError> {
         let parcel = Parcel {
             kind: kind.to_owned(),
+            event_id: None,
+            subject: subject_of(&body),
             trace_id: match options.trace_id {
                 TraceId::New => Some(self.world.new_id().to_string()),
                 TraceId::None => None,

@@ -59,6 +59,8 @@ pub struct Settings {
     pub dev_id: String,
     pub api_key: String,
     pub signing_secret: String,
+    /// Personal access token of the Admin API.
+    pub admin_token: String,
     /// The destination. Without one, data asked for with `to_webhook=true` is refused.
     pub webhook_url: Option<String>,
     pub dialect: Dialect,
@@ -100,6 +102,7 @@ impl Default for Settings {
             dev_id: "simulated-dev-id".to_owned(),
             api_key: "simulated-api-key".to_owned(),
             signing_secret: "simulated-signing-secret".to_owned(),
+            admin_token: "terra_at_simulated".to_owned(),
             webhook_url: None,
             dialect: Dialect::default(),
             auth_webhook: AuthWebhook::default(),

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use reqwest::Client;
 use serde::Serialize;
+use serde_json::Value;
 use thiserror::Error;
 
 use crate::signature::{sign, spoil};
@@ -21,7 +22,26 @@ pub(crate) struct Parcel {
     pub(crate) reference: Option<String>,
     /// Unix milliseconds of its making; the same in every try.
     pub(crate) ordering_ms: Option<i64>,
+    /// Terra's id in its event log, for a resend under another trace id.
+    pub(crate) event_id: Option<String>,
+    pub(crate) subject: Subject,
     pub(crate) body: Bytes,
+}
+
+/// Whom an event is about, as the event log tells it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Subject {
+    pub(crate) user_id: Option<String>,
+    pub(crate) reference_id: Option<String>,
+    pub(crate) provider: Option<String>,
+}
+
+impl Subject {
+    pub(crate) fn of(event: &Value) -> Self {
+        let user = if event["user"].is_object() { &event["user"] } else { &event["new_user"] };
+        let text = |name: &str| user[name].as_str().map(str::to_owned);
+        Self { user_id: text("user_id"), reference_id: text("reference_id"), provider: text("provider") }
+    }
 }
 
 /// What belongs to one try alone.

@@ -24,7 +24,7 @@ use crate::ring::Ring;
 use crate::session::Sessions;
 use crate::settings::{Dialect, Settings};
 use crate::user::{User, Users};
-use crate::webhook::Parcel;
+use crate::webhook::{Parcel, Subject};
 
 const REQUEST_ENTRIES_MAX: usize = 20_000;
 
@@ -127,6 +127,7 @@ impl World {
     pub(crate) fn parcel(&self, event: &Value) -> Parcel {
         let kind = event["type"].as_str().unwrap_or_default();
         let ping = lock(&self.dials).ping.clone().filter(|ping| ping.fits(kind));
+        let subject = Subject::of(event);
         let pointer = ping.map(|ping| self.pinged(event, &ping));
         let event = pointer.as_ref().unwrap_or(event);
         Parcel {
@@ -134,6 +135,8 @@ impl World {
             trace_id: Some(self.new_id().to_string()),
             reference: None,
             ordering_ms: Some(self.clock.order_ms()),
+            event_id: None,
+            subject,
             body: event.to_string().into(),
         }
     }
@@ -143,6 +146,10 @@ impl World {
         self.dispatch(events.iter().map(|event| self.parcel(event)).collect(), delay)
     }
 
+    pub(crate) fn shuffle(&self, parcels: &mut [Parcel]) {
+        lock(&self.ids).shuffle(parcels);
+    }
+
     /// Hands parcels to the courier, as the dials want them: twice, or out of order.
     pub(crate) fn dispatch(&self, parcels: Vec<Parcel>, delay: Duration) -> JoinHandle<Option<()>> {
         let dials = self.dials();
@@ -150,7 +157,7 @@ impl World {
         let mut parcels: Vec<Parcel> =
             parcels.into_iter().flat_map(|parcel| std::iter::repeat_n(parcel, copies as usize)).collect();
         if dials.shuffle {
-            lock(&self.ids).shuffle(&mut parcels);
+            self.shuffle(&mut parcels);
         }
         self.courier.dispatch(parcels, dials.webhook_delay + delay)
     }

@@ -26,6 +26,8 @@ mod doubt;
 mod identity;
 mod records;
 mod resolver;
+mod silence;
+mod usage;
 
 use claim::{Verdict, claim};
 use identity::{Identity, reconclude, touch};
@@ -64,7 +66,9 @@ pub async fn apply<T: Tx + ?Sized>(
     let fresh: Vec<usize> = (0..batch.len()).filter(|index| verdicts[*index] == Verdict::Fresh).collect();
     let plans: Vec<&Plan> = fresh.iter().map(|index| &batch[*index].plan).collect();
 
-    let origins = origins(tx, &plans).await?;
+    let everything: Vec<&Plan> = batch.iter().map(|prepared| &prepared.plan).collect();
+    let all_origins = origins(tx, &everything).await?;
+    let origins: Vec<Origin> = fresh.iter().map(|index| all_origins[*index]).collect();
     let happenings: Vec<Happening<'_>> =
         plans.iter().zip(&origins).map(|(plan, origin)| happening(plan, *origin)).collect();
     let identity = match mode {
@@ -90,6 +94,8 @@ pub async fn apply<T: Tx + ?Sized>(
     tx.insert_auth_events(&history).await?;
 
     let applied = results(batch, &verdicts, &fresh, &written.rows);
+    usage::count(tx, batch, &all_origins, &verdicts, &fresh, &written.rows).await?;
+    silence::learn(tx, batch, &all_origins, &fresh).await?;
     write_ledger(tx, batch, &applied, now).await?;
     Ok(Tried::Applied(applied))
 }
@@ -110,8 +116,7 @@ async fn origins<T: Tx + ?Sized>(tx: &mut T, plans: &[&Plan]) -> Result<Vec<Orig
         }
         Cause::Confirmation { .. } => None,
     };
-    let asked: BTreeSet<_> =
-        plans.iter().filter(|plan| !plan.records.is_empty()).filter_map(|plan| reference(plan)).collect();
+    let asked: BTreeSet<_> = plans.iter().filter_map(|plan| reference(plan)).collect();
     let ours = tx.fetch_references(&asked.into_iter().collect::<Vec<_>>()).await?;
     let origin = |plan: &&Plan| match (&plan.cause, reference(plan)) {
         (Cause::Delivery(delivery), reference) => {

@@ -13,15 +13,17 @@ use domain::outgoing::Published;
 use domain::record::Scores;
 use domain::session::ConnectSession;
 use domain::settle::Settlement;
+use domain::silence::{Judgement, Seen};
 use jiff::Timestamp;
+use jiff::civil::Date;
 use rusqlite::Connection;
 use terra::event::DataKind;
 
 use super::{
     Applied, AuthEventFilter, AuthEventView, ConnectionFilter, ConnectionView, Decided, DeliveryFilter, DeliveryView,
     DriftCount, DriftFilter, DriftView, FetchAsk, FetchFilter, FetchView, Found, Holder, LeasedFetch, Listing,
-    OpenReference, Page, Prepared, RecordView, ReferenceAnswer, ReferencePolicy, Reprojection, Retry, Schema, Span,
-    Stats, Store, StoreError, StoredDocument,
+    OpenReference, Page, Prepared, RecordView, ReferenceAnswer, ReferencePolicy, Reprojection, Retry, Schema, Silences,
+    Span, StaleView, Stats, Store, StoreError, StoredDocument, UsageFilter, UsageTotals, UsageView,
 };
 use crate::embedded::Embedded;
 use crate::embedded::writer::Unwritten;
@@ -47,8 +49,10 @@ mod read_records;
 mod record_sql;
 mod records;
 mod sessions;
+mod silence;
 mod tx;
 mod upkeep;
+mod usage;
 
 pub struct EmbeddedStore {
     embedded: Arc<Embedded>,
@@ -315,8 +319,35 @@ impl Store for EmbeddedStore {
         self.read(move |connection| deliveries::body(connection, id)).await
     }
 
+    async fn usage(&self, filter: &UsageFilter, page: &Page) -> Result<Listing<UsageView>, StoreError> {
+        let (filter, page) = (filter.clone(), page.clone());
+        self.read(move |connection| usage::list(connection, &filter, &page)).await
+    }
+
+    async fn usage_totals(&self, month: Date, free: u64) -> Result<UsageTotals, StoreError> {
+        self.read(move |connection| usage::totals(connection, month, free)).await
+    }
+
     async fn stats(&self, _now: Timestamp) -> Result<Stats, StoreError> {
         self.read(|connection| read::stats(connection)).await
+    }
+
+    async fn silence_seen(&self, now: Timestamp) -> Result<Seen, StoreError> {
+        self.read(move |connection| silence::seen(connection, now)).await
+    }
+
+    async fn keep_silence(&self, lease: Holder<'_>, judgement: &Judgement, now: Timestamp) -> Result<bool, StoreError> {
+        let (name, holder, judgement) = (lease.name.to_owned(), lease.holder, judgement.clone());
+        self.write(move |connection| silence::keep(connection, Holder { name: &name, holder }, &judgement, now)).await
+    }
+
+    async fn silences(&self) -> Result<Silences, StoreError> {
+        self.read(|connection| silence::silences(connection)).await
+    }
+
+    async fn stale_connections(&self, page: &Page) -> Result<Listing<StaleView>, StoreError> {
+        let page = page.clone();
+        self.read(move |connection| silence::stale(connection, &page)).await
     }
 
     async fn schema(&self) -> Result<Schema, StoreError> {

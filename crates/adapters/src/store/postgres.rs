@@ -14,7 +14,9 @@ use domain::outgoing::Published;
 use domain::record::Scores;
 use domain::session::ConnectSession;
 use domain::settle::Settlement;
+use domain::silence::{Judgement, Seen};
 use jiff::Timestamp;
+use jiff::civil::Date;
 use secrecy::SecretString;
 use terra::event::DataKind;
 
@@ -23,8 +25,8 @@ use super::apply::{self, Mode, Tried};
 use super::{
     Applied, AuthEventFilter, AuthEventView, ConnectionFilter, ConnectionView, Decided, DeliveryFilter, DeliveryView,
     DriftCount, DriftFilter, DriftView, FetchAsk, FetchFilter, FetchView, Found, Holder, LeasedFetch, Listing,
-    OpenReference, Page, Prepared, RecordView, ReferenceAnswer, ReferencePolicy, Reprojection, Retry, Schema, Span,
-    Stats, Store, StoreError, StoredDocument,
+    OpenReference, Page, Prepared, RecordView, ReferenceAnswer, ReferencePolicy, Reprojection, Retry, Schema, Silences,
+    Span, StaleView, Stats, Store, StoreError, StoredDocument, UsageFilter, UsageTotals, UsageView,
 };
 use crate::payloads::Sealed;
 use crate::queue::Job;
@@ -51,9 +53,11 @@ mod records;
 mod references;
 mod row;
 mod sessions;
+mod silence;
 mod tx;
 mod unit;
 mod upkeep;
+mod usage;
 
 /// Waiting for other processes that migrate included.
 const MIGRATE_MAX: Duration = Duration::from_secs(600);
@@ -351,8 +355,35 @@ impl Store for PostgresStore {
         single!(self, |db| read::delivery_body(db, id))
     }
 
+    async fn usage(&self, filter: &UsageFilter, page: &Page) -> Result<Listing<UsageView>, StoreError> {
+        let (filter, page) = (filter.clone(), page.clone());
+        single!(self, |db| usage::list(db, &filter, &page))
+    }
+
+    async fn usage_totals(&self, month: Date, free: u64) -> Result<UsageTotals, StoreError> {
+        single!(self, |db| usage::totals(db, month, free))
+    }
+
     async fn stats(&self, _now: Timestamp) -> Result<Stats, StoreError> {
         single!(self, |db| read::stats(db))
+    }
+
+    async fn silence_seen(&self, now: Timestamp) -> Result<Seen, StoreError> {
+        single!(self, |db| silence::seen(db, now))
+    }
+
+    async fn keep_silence(&self, lease: Holder<'_>, judgement: &Judgement, now: Timestamp) -> Result<bool, StoreError> {
+        let (name, holder, judgement) = (lease.name.to_owned(), lease.holder, judgement.clone());
+        keep!(self, |db| silence::keep(db, Holder { name: &name, holder }, &judgement, now))
+    }
+
+    async fn silences(&self) -> Result<Silences, StoreError> {
+        single!(self, |db| silence::silences(db))
+    }
+
+    async fn stale_connections(&self, page: &Page) -> Result<Listing<StaleView>, StoreError> {
+        let page = page.clone();
+        single!(self, |db| silence::stale(db, &page))
     }
 
     async fn schema(&self) -> Result<Schema, StoreError> {

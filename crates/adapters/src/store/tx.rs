@@ -15,7 +15,10 @@ use domain::outgoing::Outgoing;
 use domain::plan::{AuthEvent, UnreadParts};
 use domain::record::{Fingerprint, Kept, Record, RecordKey, Scores};
 use domain::session::SessionResult;
+use domain::silence::Rhythm;
+use domain::usage::{Account, Tally};
 use jiff::Timestamp;
+use terra::event::DataKind;
 use terra::record::Scalar;
 
 use super::StoreError;
@@ -107,6 +110,25 @@ impl LedgerOutcome {
 
     pub fn parse(label: &str) -> Option<LedgerOutcome> {
         LedgerOutcome::ALL.into_iter().find(|outcome| outcome.label() == label)
+    }
+}
+
+/// The rhythm of one alias and kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RhythmRow {
+    pub alias: AliasKey,
+    pub kind: DataKind,
+    /// As Terra spells it; empty where it is not known.
+    pub provider: String,
+    pub rhythm: Rhythm,
+}
+
+impl RhythmRow {
+    pub fn hear(&mut self, at: Timestamp, provider: Option<&str>) {
+        self.rhythm.hear(at);
+        if let Some(provider) = provider {
+            provider.clone_into(&mut self.provider);
+        }
     }
 }
 
@@ -251,4 +273,19 @@ pub trait Tx: Send {
     ) -> Result<BTreeSet<usize>, StoreError>;
 
     async fn write_ledger(&mut self, rows: &[LedgerRow<'_>]) -> Result<(), StoreError>;
+
+    /// Which of these deliveries have a row in the ledger already that says what became of them, failures apart.
+    async fn settled(
+        &mut self,
+        deliveries: &[(domain::id::DeliveryId, Timestamp)],
+    ) -> Result<BTreeSet<domain::id::DeliveryId>, StoreError>;
+
+    /// Adds to what Terra has delivered, in ascending order of accounts.
+    async fn add_usage(&mut self, sums: &BTreeMap<Account, Tally>) -> Result<(), StoreError>;
+
+    /// The rhythms of these aliases and kinds, as far as there are any. Their aliases are locked.
+    async fn rhythms(&mut self, keys: &[(AliasKey, DataKind)]) -> Result<Vec<RhythmRow>, StoreError>;
+
+    /// Upserts whole rows.
+    async fn write_rhythms(&mut self, rows: &[RhythmRow]) -> Result<(), StoreError>;
 }

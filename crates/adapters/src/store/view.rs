@@ -3,7 +3,10 @@
 use domain::id::{AliasKey, BackfillId, ConnectionId, DeliveryId, Environment, FetchJobId, RecordId, UserId};
 use domain::identity::{Alias, Status};
 use domain::plan::UnreadParts;
+use domain::silence::Channel;
+use domain::usage::Tally;
 use jiff::Timestamp;
+use jiff::civil::Date;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
@@ -246,6 +249,95 @@ pub struct DriftView {
     pub seen: u64,
     pub first_seen: Timestamp,
     pub last_seen: Timestamp,
+}
+
+/// What usage is summed by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UsageBy {
+    Connection,
+    Kind,
+    Provider,
+}
+
+impl UsageBy {
+    pub const LABELS: [&str; 3] = ["connection", "kind", "provider"];
+
+    pub fn parse(label: &str) -> Option<UsageBy> {
+        [UsageBy::Connection, UsageBy::Kind, UsageBy::Provider]
+            .into_iter()
+            .zip(UsageBy::LABELS)
+            .find_map(|(by, known)| (known == label).then_some(by))
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct UsageFilter {
+    /// The first day of the month.
+    pub month: Date,
+    pub by: UsageBy,
+    /// Only sums of more events than this; 0 is all.
+    pub above: u64,
+}
+
+/// What Terra delivered in one month for one connection, kind or provider; the fields that do not belong are `None`.
+#[derive(Debug, Clone)]
+pub struct UsageView {
+    /// `None` also where deliveries name nobody, or an alias that is not there any more.
+    pub connection: Option<ConnectionId>,
+    pub user: Option<String>,
+    pub environment: Option<String>,
+    pub terra_user_id: Option<String>,
+    pub provider: Option<String>,
+    pub kind: Option<String>,
+    pub tally: Tally,
+    /// Of the deliveries: those nobody asked for. The others answer requests of ours.
+    pub live: u64,
+    /// For cursors.
+    pub place: String,
+}
+
+/// What Terra delivered in one month.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UsageTotals {
+    pub tally: Tally,
+    pub live: u64,
+    /// Connections that anything came for.
+    pub connections: u64,
+    /// Of these: the ones over the free events.
+    pub connections_over: u64,
+    /// How many events these are over, in all.
+    pub events_over: u64,
+}
+
+/// A provider that is silent for a kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SilentView {
+    #[serde(flatten)]
+    pub channel: Channel,
+    /// Its last delivery.
+    pub since: Timestamp,
+    /// Connections that delivered this kind before.
+    pub users: u64,
+}
+
+/// Who is silent right now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Silences {
+    pub providers: Vec<SilentView>,
+    /// (provider, stale connections)
+    pub stale: Vec<(String, u64)>,
+}
+
+/// A connection that is quiet while its provider delivers to others.
+#[derive(Debug, Clone, Serialize)]
+pub struct StaleView {
+    pub connection: ConnectionId,
+    pub environment: Environment,
+    pub user: Option<UserId>,
+    pub terra_user_id: String,
+    pub provider: Option<String>,
+    pub last_data_at: Timestamp,
+    pub expected_within_seconds: i64,
 }
 
 /// Numbers for gauges and for the overview.

@@ -25,7 +25,7 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    fn format(&self) -> Format {
+    pub(crate) fn format(&self) -> Format {
         self.output.unwrap_or(if io::stdout().is_terminal() { Format::Table } else { Format::Json })
     }
 }
@@ -122,7 +122,7 @@ fn csv(columns: &[Column], rows: &[Value]) -> String {
 }
 
 /// A spreadsheet would run a cell that begins like a formula. Numbers keep their sign.
-fn harmless(value: &Value) -> String {
+pub(crate) fn harmless(value: &Value) -> String {
     let text = text(value);
     let is_formula = !value.is_number() && text.starts_with(['=', '+', '-', '@', '\t', '\r']);
     let text = if is_formula { format!("'{text}") } else { text };

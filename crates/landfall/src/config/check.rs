@@ -61,6 +61,8 @@ impl Config {
             fetch_window_days: check.parsed("fetch_window_days", window_days),
             backfill_stall: check.parsed("backfill_stall", units::duration),
             retention_deliveries: check.parsed("retention_deliveries", units::duration),
+            silence_every: check.parsed("silence_every", units::duration),
+            usage_free_monthly: check.parsed("usage_free_monthly", number),
             workers: check.parsed("workers", number::<usize>).max(1),
             shutdown_grace: check.parsed("shutdown_grace", units::duration),
             log: check.text("log"),

@@ -78,6 +78,16 @@ pub(crate) const SETTINGS: &[Setting] = &[
     plain("fetch_window_days", Some("28"), "days of one request, 28 to 1825; more than 28 come in chunks"),
     plain("backfill_stall", Some("10m"), "nothing new for so long: what is missing is asked for again"),
     plain("retention_deliveries", Some("14d"), "raw deliveries; records live until erased"),
+    plain(
+        "silence_every",
+        Some("5m"),
+        "how often to look which connections and providers have fallen silent; 0 turns it off",
+    ),
+    plain(
+        "usage_free_monthly",
+        Some("400"),
+        "events a month per connection that Terra does not charge; `stats` lists who is over",
+    ),
     plain("workers", Some("2"), "consumers per process with the role `work`"),
     plain("shutdown_grace", Some("20s"), "time to finish what was accepted after SIGTERM"),
     plain("log", Some("info"), "level, or filters such as info,landfall=debug"),

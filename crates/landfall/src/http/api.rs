@@ -26,6 +26,8 @@ mod ledger;
 mod overview;
 mod records;
 mod sessions;
+mod silence;
+mod stats;
 
 pub(crate) fn routes(config: &mut web::ServiceConfig) {
     config.service(
@@ -56,6 +58,8 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
             .route("/events", web::get().to(events::list))
             .route("/events/stream", web::get().to(events_stream::stream))
             .route("/stats", web::get().to(overview::stats))
+            .route("/stats/usage", web::get().to(stats::usage))
+            .route("/stats/stale", web::get().to(silence::stale))
             .route("/queues", web::get().to(overview::queues))
             .default_service(web::to(problem::unknown_route)),
     );

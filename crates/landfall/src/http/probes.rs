@@ -6,12 +6,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix_web::{HttpResponse, web};
-use adapters::store::Stats;
+use adapters::store::{Silences, Stats};
 use domain::delivery::Lane;
 use domain::identity::Status;
 use metrics::gauge;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use terra::event::Kind;
 use tokio::time::Instant;
 
 use super::App;
@@ -72,6 +73,8 @@ struct GaugesRead {
     last: Mutex<Option<Instant>>,
     /// Status and provider of every connection gauge that was ever set: one that counts nothing any more must say 0.
     connections: Mutex<BTreeSet<(&'static str, String)>>,
+    silent: Mutex<BTreeSet<(String, &'static str)>>,
+    stale: Mutex<BTreeSet<String>>,
 }
 
 async fn metrics(app: web::Data<App>, read: web::Data<GaugesRead>) -> HttpResponse {
@@ -107,6 +110,9 @@ async fn refresh_gauges(app: &App, read: &GaugesRead) {
         }
     }
     let Some(stats) = stats else { return };
+    if let Ok(silences) = app.ports.store.silences().await {
+        show_silence(silences, read);
+    }
     gauge!(telemetry::DEAD_LETTERS).set(stats.dead_letters as f64);
     gauge!(telemetry::OUTBOX_PENDING).set(stats.outbox_pending as f64);
     gauge!(telemetry::EVENTS_HELD).set(stats.events_held as f64);
@@ -119,6 +125,31 @@ async fn refresh_gauges(app: &App, read: &GaugesRead) {
     for key in known.iter() {
         let count = connections.get(key).copied().unwrap_or(0);
         gauge!(telemetry::CONNECTIONS, "status" => key.0, "provider" => key.1.clone()).set(count as f64);
+    }
+}
+
+/// A gauge of silence that was ever set says 0 when it is over.
+fn show_silence(silences: Silences, read: &GaugesRead) {
+    let silent: BTreeSet<(String, &'static str)> = silences
+        .providers
+        .into_iter()
+        .map(|silent| (provider_label(silent.channel.provider), Kind::parse(&silent.channel.kind).label()))
+        .collect();
+    let mut known = read.silent.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    known.extend(silent.iter().cloned());
+    for key in known.iter() {
+        let is_silent = if silent.contains(key) { 1.0 } else { 0.0 };
+        gauge!(telemetry::SILENT_PROVIDERS, "provider" => key.0.clone(), "kind" => key.1).set(is_silent);
+    }
+    let mut stale = BTreeMap::new();
+    for (provider, count) in silences.stale {
+        *stale.entry(provider_label(provider)).or_default() += count;
+    }
+    let mut known = read.stale.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    known.extend(stale.keys().cloned());
+    for provider in known.iter() {
+        let count: u64 = stale.get(provider).copied().unwrap_or(0);
+        gauge!(telemetry::STALE_CONNECTIONS, "provider" => provider.clone()).set(count as f64);
     }
 }
 

@@ -13,13 +13,14 @@ use crate::catalog::scopes;
 use crate::control::bad_request;
 use crate::courier::Once;
 use crate::dice::Dice;
-use crate::event::{EVENT_TYPES, SampleInput, sample};
+use crate::event::{EVENT_TYPES, SampleInput, null_scores, sample, set_upload_type};
 use crate::generate::{Detail, shifted};
 use crate::lock::lock;
 use crate::payload::Ping;
+use crate::server::subject_of;
 use crate::set_path::set_path;
 use crate::user::User;
-use crate::webhook::{Parcel, SendError, Sent};
+use crate::webhook::{Parcel, SendError, Sent, Subject};
 use crate::world::World;
 
 /// Deliveries that one control call may cause.
@@ -56,6 +57,14 @@ pub(crate) struct Order {
     /// How many different events are sent, each a day earlier than the one before.
     #[serde(default = "one")]
     count: u32,
+    /// Of every record: 4 marks it as deleted.
+    upload_type: Option<i64>,
+    /// Sends the scores of every record as null, as a later delivery of one may.
+    #[serde(default)]
+    nulled_scores: bool,
+    /// Sends all deliveries of this order in another order.
+    #[serde(default)]
+    shuffle: bool,
     /// Sends a pointer to the event instead of the event, whatever mode the destination is in.
     ping: Option<Ping>,
     /// Delivers with retries, and answers at once.
@@ -101,6 +110,9 @@ pub(crate) async fn send(world: web::Data<World>, order: web::Json<Order>) -> Ht
             Err(detail) => return bad_request(&detail),
         }
     }
+    if order.shuffle {
+        world.shuffle(&mut parcels);
+    }
     if order.retry {
         let trace_ids: Vec<_> = parcels.iter().map(|parcel| parcel.trace_id.clone()).collect();
         // The answer does not wait for the deliveries: the log tells how they went.
@@ -139,7 +151,7 @@ fn once(order: &Order) -> Once {
 }
 
 fn parcel(world: &World, order: &Order, number: u32) -> Result<Parcel, String> {
-    let (kind, body) = body(world, order, number)?;
+    let (kind, subject, body) = body(world, order, number)?;
     let ordering_ms = match &order.ordering_timestamp {
         None => Some(world.clock.order_ms()),
         Some(OrderingTimestamp::At(at)) => Some(*at),
@@ -155,27 +167,35 @@ fn parcel(world: &World, order: &Order, number: u32) -> Result<Parcel, String> {
         // Different events must not share a trace id.
         Some(given) => Some(format!("{given}-{number}")),
     };
-    Ok(Parcel { kind, trace_id, reference: order.reference.clone(), ordering_ms, body })
+    let reference = order.reference.clone();
+    Ok(Parcel { kind, trace_id, reference, ordering_ms, event_id: None, subject, body })
 }
 
-fn body(world: &World, order: &Order, number: u32) -> Result<(String, Bytes), String> {
+fn body(world: &World, order: &Order, number: u32) -> Result<(String, Subject, Bytes), String> {
     let named = order.kind.clone().unwrap_or_default();
     if let Some(text) = &order.body_text {
-        return Ok((named, text.clone().into()));
+        return Ok((named, subject_of(text.as_bytes()), text.clone().into()));
     }
     let mut event = match &order.body {
         Some(body) => body.clone(),
         None => made_up(world, order, number)?,
     };
+    if let Some(upload_type) = order.upload_type {
+        set_upload_type(&mut event, upload_type);
+    }
+    if order.nulled_scores {
+        null_scores(&mut event);
+    }
     for (path, value) in &order.set {
         set_path(&mut event, path, value.clone()).map_err(|error| error.to_string())?;
     }
+    let subject = Subject::of(&event);
     let of_destination = || world.dials().ping.filter(|ping| ping.fits(event["type"].as_str().unwrap_or_default()));
     if let Some(ping) = order.ping.clone().or_else(of_destination) {
         event = world.pinged(&event, &ping);
     }
     let kind = event["type"].as_str().map_or(named, str::to_owned);
-    Ok((kind, event.to_string().into()))
+    Ok((kind, subject, event.to_string().into()))
 }
 
 fn made_up(world: &World, order: &Order, number: u32) -> Result<Value, String> {

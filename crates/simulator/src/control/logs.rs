@@ -18,6 +18,12 @@ pub(crate) async fn forget_deliveries(world: web::Data<World>) -> HttpResponse {
     HttpResponse::NoContent().finish()
 }
 
+/// Forgets Terra's own history, which the Admin API shows.
+pub(crate) async fn forget_events(world: web::Data<World>) -> HttpResponse {
+    lock(world.courier.events()).clear();
+    HttpResponse::NoContent().finish()
+}
+
 pub(crate) async fn requests(world: web::Data<World>) -> HttpResponse {
     HttpResponse::Ok().json(json!({ "items": lock(&world.requests).list() }))
 }

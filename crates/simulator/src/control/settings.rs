@@ -41,6 +41,10 @@ pub(crate) struct Change {
     legacy_widget_gone: Option<bool>,
     providers: Option<Vec<String>>,
     signing_secret: Option<String>,
+    admin_token: Option<String>,
+    event_ids_are_trace_ids: Option<bool>,
+    resend_keeps_trace_id: Option<bool>,
+    resend_copies: Option<u32>,
 }
 
 /// Tells `null` from nothing.
@@ -81,6 +85,10 @@ fn apply(dials: &mut Dials, change: Change) {
     set(&mut dials.legacy_widget_gone, change.legacy_widget_gone);
     set(&mut dials.providers, change.providers);
     set(&mut dials.signing_secret, change.signing_secret);
+    set(&mut dials.admin_token, change.admin_token);
+    set(&mut dials.event_ids_are_trace_ids, change.event_ids_are_trace_ids);
+    set(&mut dials.resend_keeps_trace_id, change.resend_keeps_trace_id);
+    set(&mut dials.resend_copies, change.resend_copies);
 }
 
 fn set<T>(dial: &mut T, wanted: Option<T>) {
@@ -89,7 +97,7 @@ fn set<T>(dial: &mut T, wanted: Option<T>) {
     }
 }
 
-/// The signing secret can be set and is not shown.
+/// The signing secret and the admin token can be set and are not shown.
 fn shown(dials: &Dials) -> Value {
     let ms = |wait: Duration| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
     json!({
@@ -113,5 +121,8 @@ fn shown(dials: &Dials) -> Value {
         "ping": dials.ping,
         "legacy_widget_gone": dials.legacy_widget_gone,
         "providers": dials.providers,
+        "event_ids_are_trace_ids": dials.event_ids_are_trace_ids,
+        "resend_keeps_trace_id": dials.resend_keeps_trace_id,
+        "resend_copies": dials.resend_copies,
     })
 }

@@ -3,11 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
 mod budget;
+mod changed;
 mod connecting;
 mod control;
 mod data;
 mod delivery;
 mod disturbed;
+mod event_log;
 mod outage;
 mod ping;
 mod receiver;

@@ -4,18 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use domain::fetch::{FetchJob, FetchOrigin};
-use domain::id::{AliasKey, ConnectionId, Environment, RecordId, ReferenceId, UserId};
+use domain::id::{AliasKey, ConnectionId, DeliveryId, Environment, RecordId, ReferenceId, UserId};
 use domain::identity::{Connection, Edge, Resolution};
 use domain::outgoing::Outgoing;
 use domain::plan::AuthEvent;
 use domain::record::{Kept, RecordKey};
 use domain::session::SessionResult;
+use domain::usage::{Account, Tally};
 use futures_util::FutureExt;
 use jiff::Timestamp;
+use terra::event::DataKind;
 
-use super::{enqueue, events, fetch, identity, ledger, records, sessions};
+use super::{enqueue, events, fetch, identity, ledger, records, sessions, silence, usage};
 use crate::store::apply::{self, Mode, Tried};
-use crate::store::tx::{AliasRow, LedgerRow, ProcessedRow, RecordWrite, ScoreWrite, Tx};
+use crate::store::tx::{AliasRow, LedgerRow, ProcessedRow, RecordWrite, RhythmRow, ScoreWrite, Tx};
 use crate::store::{Applied, Prepared, ReferencePolicy, StoreError};
 
 /// An open transaction. The connection is borrowed exclusively, so that futures over it may move between threads.
@@ -151,5 +153,21 @@ impl Tx for SqliteTx<'_> {
 
     async fn write_ledger(&mut self, rows: &[LedgerRow<'_>]) -> Result<(), StoreError> {
         ledger::write(self.connection, rows)
+    }
+
+    async fn settled(&mut self, deliveries: &[(DeliveryId, Timestamp)]) -> Result<BTreeSet<DeliveryId>, StoreError> {
+        usage::settled(self.connection, deliveries)
+    }
+
+    async fn add_usage(&mut self, sums: &BTreeMap<Account, Tally>) -> Result<(), StoreError> {
+        usage::add(self.connection, sums)
+    }
+
+    async fn rhythms(&mut self, keys: &[(AliasKey, DataKind)]) -> Result<Vec<RhythmRow>, StoreError> {
+        silence::rhythms(self.connection, keys)
+    }
+
+    async fn write_rhythms(&mut self, rows: &[RhythmRow]) -> Result<(), StoreError> {
+        silence::write_rhythms(self.connection, rows)
     }
 }

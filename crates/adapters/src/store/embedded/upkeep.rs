@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use domain::usage::month_of;
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, params};
 
@@ -16,6 +17,8 @@ const ROWS_MAX: usize = 500;
 
 const PROCESSED_KEEP: SignedDuration = SignedDuration::from_hours(90 * 24);
 const SESSION_KEEP: SignedDuration = SignedDuration::from_hours(24);
+/// Two years of bills, and the month that began before them.
+const USAGE_KEEP: SignedDuration = SignedDuration::from_hours(770 * 24);
 
 pub(super) fn schema(connection: &Connection) -> Result<Schema, StoreError> {
     const READABLE_FROM: &str = "SELECT readable_from FROM schema_level";
@@ -42,6 +45,9 @@ pub(super) fn step(connection: &Connection, now: Timestamp, keep_deliveries: Dur
             (SELECT environment, dedupe_key FROM processed WHERE processed_at < ?1 LIMIT ?2)";
     const SESSIONS: &str = "
         DELETE FROM connect_session WHERE id IN (SELECT id FROM connect_session WHERE expires_at < ?1 LIMIT ?2)";
+    const USAGE: &str = "
+        DELETE FROM usage WHERE (environment, terra_user_id, kind, month, origin) IN
+            (SELECT environment, terra_user_id, kind, month, origin FROM usage WHERE month < ?1 LIMIT ?2)";
     let rows_max = i64::try_from(ROWS_MAX).unwrap_or(i64::MAX);
     let before = |age: SignedDuration| now.checked_sub(age).map_or(i64::MIN, ms);
     let keep = SignedDuration::try_from(keep_deliveries).unwrap_or(SignedDuration::MAX);
@@ -52,7 +58,10 @@ pub(super) fn step(connection: &Connection, now: Timestamp, keep_deliveries: Dur
     let processed = connection.prepare_cached(PROCESSED)?.execute(params![before(PROCESSED_KEEP), rows_max])?;
     let sessions = connection.prepare_cached(SESSIONS)?.execute(params![before(SESSION_KEEP), rows_max])?;
 
-    let more = [bodies.len(), processed, sessions].contains(&ROWS_MAX);
+    let months = now.checked_sub(USAGE_KEEP).map_or_else(|_| String::new(), |end| month_of(end).to_string());
+    let usage = connection.prepare_cached(USAGE)?.execute(params![months, rows_max])?;
+
+    let more = [bodies.len(), processed, sessions, usage].contains(&ROWS_MAX);
     let unneeded = bodies.into_iter().map(|body| Sealed(Bytes::from(body))).filter(Sealed::is_stored).collect();
     Ok(Step { unneeded, more })
 }

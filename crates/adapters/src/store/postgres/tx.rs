@@ -4,18 +4,22 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use domain::fetch::{FetchJob, FetchOrigin};
-use domain::id::{AliasKey, ConnectionId, Environment, RecordId, ReferenceId, UserId};
+use domain::id::{AliasKey, ConnectionId, DeliveryId, Environment, RecordId, ReferenceId, UserId};
 use domain::identity::{Connection, Edge, Resolution};
 use domain::outgoing::Outgoing;
 use domain::plan::AuthEvent;
 use domain::record::{Kept, RecordKey};
 use domain::session::SessionResult;
+use domain::usage::{Account, Tally};
 use jiff::Timestamp;
+use terra::event::DataKind;
 
 use super::unit::Db;
-use super::{enqueue, events, fetch, history, identity, ledger, processed, records, references, sessions};
+use super::{
+    enqueue, events, fetch, history, identity, ledger, processed, records, references, sessions, silence, usage,
+};
 use crate::store::StoreError;
-use crate::store::tx::{AliasRow, LedgerRow, ProcessedRow, RecordWrite, ScoreWrite, Tx};
+use crate::store::tx::{AliasRow, LedgerRow, ProcessedRow, RecordWrite, RhythmRow, ScoreWrite, Tx};
 
 #[async_trait]
 impl Tx for Db {
@@ -126,5 +130,21 @@ impl Tx for Db {
 
     async fn write_ledger(&mut self, rows: &[LedgerRow<'_>]) -> Result<(), StoreError> {
         ledger::write(self, rows).await
+    }
+
+    async fn settled(&mut self, deliveries: &[(DeliveryId, Timestamp)]) -> Result<BTreeSet<DeliveryId>, StoreError> {
+        usage::settled(self, deliveries).await
+    }
+
+    async fn add_usage(&mut self, sums: &BTreeMap<Account, Tally>) -> Result<(), StoreError> {
+        usage::add(self, sums).await
+    }
+
+    async fn rhythms(&mut self, keys: &[(AliasKey, DataKind)]) -> Result<Vec<RhythmRow>, StoreError> {
+        silence::rhythms(self, keys).await
+    }
+
+    async fn write_rhythms(&mut self, rows: &[RhythmRow]) -> Result<(), StoreError> {
+        silence::write_rhythms(self, rows).await
     }
 }

@@ -23,6 +23,9 @@ const KEEP_PROCESSED: Duration = Duration::from_secs(90 * 86_400);
 
 const KEEP_SESSIONS: Duration = Duration::from_secs(86_400);
 
+/// Two years of bills, and the month that began before them.
+const KEEP_USAGE: Duration = Duration::from_secs(770 * 86_400);
+
 /// Rows deleted in one transaction, and such transactions in one round.
 const BATCH_ROWS: i64 = 5_000;
 const BATCHES_MAX: u32 = 200;
@@ -47,6 +50,7 @@ pub(super) async fn run(units: &Units, now: Timestamp, keep_deliveries: Duration
     }
     delete_old(units, DELETE_PROCESSED, before(now, KEEP_PROCESSED)).await?;
     delete_old(units, DELETE_SESSIONS, before(now, KEEP_SESSIONS)).await?;
+    delete_old(units, DELETE_USAGE, before(now, KEEP_USAGE)).await?;
     Ok(unneeded)
 }
 
@@ -155,6 +159,10 @@ DELETE FROM processed
 const DELETE_SESSIONS: &str = "
 DELETE FROM connect_session
  WHERE ctid = ANY (ARRAY(SELECT ctid FROM connect_session WHERE expires_at < $1 LIMIT $2))";
+
+const DELETE_USAGE: &str = "
+DELETE FROM usage
+ WHERE ctid = ANY (ARRAY(SELECT ctid FROM usage WHERE month < date_trunc('month', $1::timestamptz AT TIME ZONE 'utc')::date LIMIT $2))";
 
 async fn delete_old(units: &Units, sql: &'static str, end: Timestamp) -> Result<(), StoreError> {
     for _ in 0..BATCHES_MAX {

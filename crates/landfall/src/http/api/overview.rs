@@ -13,7 +13,10 @@ use crate::http::problem::Problem;
 
 pub(super) async fn stats(_: Authorized<Ops>, app: web::Data<App>) -> Result<HttpResponse, Problem> {
     let stats = app.ports.store.stats(app.ports.clock.now()).await?;
-    Ok(private(StatusCode::OK, &shown(&stats)))
+    let mut shown = shown(&stats);
+    shown["usage"] = super::stats::overview(&app).await?;
+    shown["silence"] = super::silence::overview(&app).await?;
+    Ok(private(StatusCode::OK, &shown))
 }
 
 /// Pairs and triples get names: positions in an array say nothing to who reads it.
