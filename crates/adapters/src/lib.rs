@@ -4,6 +4,7 @@
 //! `tests/contract` hold to the same behaviour. No adapter names another.
 
 pub mod clock;
+pub mod download;
 pub mod embedded;
 pub mod payloads;
 pub mod queue;

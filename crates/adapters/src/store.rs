@@ -210,6 +210,8 @@ pub struct FetchFilter {
     pub user: Option<UserId>,
     /// `queued`, `requested`, `done`, `nothing`, `failed`.
     pub state: Option<String>,
+    /// Terra's of an accepted request.
+    pub reference: Option<String>,
 }
 
 /// Deliveries that had something Terra's schema does not have, counted since the last time.
@@ -253,8 +255,12 @@ pub trait Store: Send + Sync {
         now: Timestamp,
     ) -> Result<(), StoreError>;
 
-    /// Takes failed deliveries that are due, hidden from others until `until`.
+    /// Takes failed deliveries that are due, hidden from others until `until`. Payloads that lie in storage are not
+    /// among them.
     async fn lease_retries(&self, now: Timestamp, until: Timestamp, limit: u32) -> Result<Vec<Retry>, StoreError>;
+
+    /// Takes deliveries whose payload has yet to be downloaded, hidden from others until `until`.
+    async fn lease_downloads(&self, now: Timestamp, until: Timestamp, limit: u32) -> Result<Vec<Retry>, StoreError>;
 
     // --- identity
 

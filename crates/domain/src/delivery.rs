@@ -138,6 +138,17 @@ impl Delivery {
         }
     }
 
+    /// The delivery as if its payload had come with it. Its order and its key stay those of the webhook.
+    pub fn with_payload(self, peek: Peek, size_bytes: u64) -> Self {
+        Delivery {
+            type_name: peek.kind,
+            terra_user_id: peek.user_id.or(self.terra_user_id),
+            event_id: peek.event_id,
+            size_bytes,
+            ..self
+        }
+    }
+
     pub fn kind(&self) -> Kind {
         self.type_name.as_deref().map_or(Kind::Other, Kind::parse)
     }

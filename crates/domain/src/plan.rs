@@ -20,9 +20,11 @@ use crate::record::Record;
 use crate::session::{SessionOutcome, SessionResult};
 
 mod records;
+mod stored;
 
 use records::Source;
 pub use records::{Sighting, UnreadPart, UnreadParts};
+pub use stored::{Asked, Stored, stored_payload, unavailable};
 
 /// An `auth` whose user is older than this is no connect before our eyes: it starts no backfill.
 const NEW_USER_AGE_MAX: SignedDuration = SignedDuration::from_hours(24);
@@ -49,6 +51,10 @@ pub struct Plan {
     pub auth_event: Option<AuthEvent>,
     pub session: Option<SessionResult>,
     pub backfill: Option<Backfill>,
+    /// What to ask Terra for because this delivery cannot bring it.
+    pub instead: Vec<FetchJob>,
+    /// A word for the ledger about a delivery that was processed.
+    pub remark: Option<&'static str>,
     /// Events that follow from this cause alone, such as a failed attempt to connect.
     pub notices: Vec<Outgoing>,
 }
@@ -185,6 +191,8 @@ impl Plan {
             auth_event: None,
             session: None,
             backfill: None,
+            instead: Vec::new(),
+            remark: None,
             notices: Vec::new(),
         }
     }
@@ -311,6 +319,8 @@ pub fn confirmed(session: SessionId, environment: &Environment, user: &User, at:
         strange: Vec::new(),
         auth_event: None,
         session: Some(connected(&speaker, user, Some(session), None)),
+        instead: Vec::new(),
+        remark: None,
         backfill: Some(Backfill { certain: true, ..backfill(&speaker, user, at, &jobs_cause, context) }),
         notices: Vec::new(),
     }

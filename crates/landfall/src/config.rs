@@ -1,5 +1,6 @@
 //! Settings: gathered once ([`raw`]), checked once, into a [`Config`] that cannot be wrong.
 
+use adapters::download::AllowedHost;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -46,6 +47,8 @@ pub(crate) struct Config {
     pub(crate) fetch_pace: Pace,
     pub(crate) fetch_budget: Budget,
     pub(crate) fetch_window_days: u32,
+    /// Where payloads that Terra left in storage may lie.
+    pub(crate) download_hosts: Vec<AllowedHost>,
     pub(crate) backfill_stall: Duration,
     pub(crate) retention_deliveries: Duration,
     /// How often to look who has fallen silent; zero: never.

@@ -9,6 +9,7 @@ mod command;
 mod config;
 mod connect;
 mod demo;
+mod downloads;
 mod drift;
 mod exit;
 mod fetcher;

@@ -20,7 +20,7 @@ use crate::lifecycle::Lifecycle;
 use crate::roles::Roles;
 use crate::telemetry::{DoorMetrics, UPKEEP_EVERY};
 use crate::wiring::{self, Ports};
-use crate::{drift, fetcher, relay, resolving, silence, upkeep, worker};
+use crate::{downloads, drift, fetcher, relay, resolving, silence, upkeep, worker};
 
 /// For publishes in flight when everything that publishes has ended.
 const QUEUE_GRACE: Duration = Duration::from_secs(2);
@@ -188,6 +188,7 @@ impl Running {
             tasks.spawn(worker::run(ports.clone(), config.clone(), stop()));
         }
         tasks.spawn(worker::run_retries(ports.clone(), config.clone(), stop()));
+        tasks.spawn(downloads::run(ports.clone(), config.clone(), stop()));
         tasks.spawn(relay::run(ports.clone(), stop()));
         for _ in 0..config.workers {
             tasks.spawn(fetcher::run(ports.clone(), config.clone(), stop()));

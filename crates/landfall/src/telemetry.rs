@@ -34,6 +34,7 @@ pub(crate) const FETCH_REQUESTS: &str = "landfall_fetch_requests_total";
 pub(crate) const OUTBOX_PENDING: &str = "landfall_outbox_pending";
 pub(crate) const EVENTS_HELD: &str = "landfall_events_held";
 pub(crate) const EVENTS_PUBLISHED: &str = "landfall_events_published_total";
+pub(crate) const DOWNLOADS: &str = "landfall_payload_downloads_total";
 pub(crate) const DRIFT: &str = "landfall_drift_total";
 pub(crate) const SILENT_PROVIDERS: &str = "landfall_silent_providers";
 pub(crate) const STALE_CONNECTIONS: &str = "landfall_stale_connections";
@@ -109,6 +110,7 @@ fn describe() {
     describe_gauge!(SILENT_PROVIDERS, "1 while a provider delivers nothing of a kind to any of its connections");
     describe_gauge!(STALE_CONNECTIONS, "connections that are quiet while their provider delivers to others");
     describe_counter!(LATE, "genuine deliveries older than the tolerance");
+    describe_counter!(DOWNLOADS, "payloads that Terra left in storage, by outcome");
     describe_counter!(DRIFT, "deliveries with something Terra's schema does not have, once per path, by type");
     for reason in PublishError::REASONS {
         counter!(PUBLISH_FAILURES, "reason" => reason).absolute(0);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 
 use adapters::clock::Clock;
+use adapters::download::Downloader;
 use adapters::embedded::{Embedded, EmbeddedError};
 use adapters::payloads::{Payloads, PayloadsUrl};
 use adapters::queue::Queue;
@@ -38,8 +39,11 @@ pub(crate) struct Ports {
     pub(crate) clock: Clock,
     /// Which kinds each provider serves; filled from Terra while running.
     pub(crate) capabilities: Arc<RwLock<Capabilities>>,
+    pub(crate) downloader: Downloader,
     /// What payloads held that Terra's schema does not have.
     pub(crate) drift: DriftLog,
+    /// Rung when a payload has to be downloaded.
+    pub(crate) downloads_waiting: Arc<Notify>,
     /// Rung when events may be waiting for the relay, and again when they have a position.
     pub(crate) events_waiting: Arc<Notify>,
     pub(crate) events_numbered: Arc<Notify>,
@@ -67,7 +71,10 @@ pub(crate) fn open(config: &Config, lifecycle: &Lifecycle) -> anyhow::Result<Por
         resolver: resolver(&config.resolver)?.map(Arc::new),
         clock: Clock::system(),
         capabilities: Arc::default(),
+        downloader: Downloader::new(config.download_hosts.clone(), config.max_body as u64)
+            .context("build the HTTP client for stored payloads")?,
         drift: DriftLog::default(),
+        downloads_waiting: Arc::default(),
         events_waiting: Arc::default(),
         events_numbered: Arc::default(),
     })

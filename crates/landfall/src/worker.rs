@@ -17,10 +17,12 @@ use domain::settle::{self, Failure, Settlement};
 use futures_util::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use metrics::histogram;
+use terra::event::Kind;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::config::Config;
+use crate::downloads;
 use crate::drift::DriftLog;
 use crate::telemetry;
 use crate::wiring::Ports;
@@ -76,11 +78,51 @@ async fn consume(consumer: &mut dyn Consumer, ports: &Ports, config: &Config, st
 }
 
 async fn work(lease: Lease, ports: &Ports, config: &Config, stop: &CancellationToken) {
-    let jobs: Vec<(Job, u32)> = lease.jobs.iter().map(|job| (job.clone(), 1)).collect();
-    if settle_all(jobs, ports, config, stop).await.is_ok()
+    let (stored, jobs): (Vec<&Job>, Vec<&Job>) =
+        lease.jobs.iter().partition(|job| job.delivery.kind() == Kind::S3Payload);
+    let jobs: Vec<(Job, u32)> = jobs.into_iter().map(|job| (job.clone(), 1)).collect();
+    let handed_over = hand_over_downloads(&stored, ports, stop).await;
+    if handed_over.is_ok()
+        && settle_all(jobs, ports, config, stop).await.is_ok()
         && let Err(error) = lease.ack().await
     {
         info!(%error, "could not acknowledge; the deliveries come again and will be known");
+    }
+}
+
+/// Rows of the ledger, due at once: a link lives for minutes, and a slow download must not hold up a batch.
+async fn hand_over_downloads(stored: &[&Job], ports: &Ports, stop: &CancellationToken) -> Result<(), Stopped> {
+    for job in stored {
+        let mut pause = PAUSE_FIRST;
+        loop {
+            let now = ports.clock.now();
+            match ports.store.record_failure(job, 0, &Settlement::RetryAt(now), downloads::WAITING, now).await {
+                Ok(()) => break,
+                Err(error) => {
+                    warn!(%error, "cannot hand over a payload to be downloaded; waiting");
+                    wait(&mut pause, stop).await;
+                    if stop.is_cancelled() {
+                        return Err(Stopped);
+                    }
+                }
+            }
+        }
+        ports.downloads_waiting.notify_waiters();
+    }
+    Ok(())
+}
+
+/// Works one delivery to its row in the ledger, unless stopped before.
+pub(crate) async fn work_one(job: Job, attempt: u32, ports: &Ports, config: &Config, stop: &CancellationToken) {
+    if settle_all(vec![(job, attempt)], ports, config, stop).await.is_err() {
+        info!("stopped before a delivery was settled; it comes again");
+    }
+}
+
+/// Applies what was planned elsewhere.
+pub(crate) async fn apply_one(prepared: Prepared, ports: &Ports, stop: &CancellationToken) {
+    if let Ok(Err(constraint)) = apply(&[prepared], ports, stop).await {
+        error!(constraint, "the store refused a plan of our own");
     }
 }
 

@@ -85,6 +85,8 @@ pub async fn apply<T: Tx + ?Sized>(
 
     let owners = Owners::new(&rows, connections);
     let written = write_records(tx, batch, &fresh, &happenings, &owners, now, &mut events).await?;
+    let instead: Vec<FetchJob> = plans.iter().flat_map(|plan| plan.instead.iter().cloned()).collect();
+    tx.insert_fetch_jobs(&instead, now).await?;
     let undecided = doubt::jobs(&written.in_doubt, &origins, now);
     tx.insert_fetch_jobs(&undecided, now + doubt::SETTLE).await?;
     events.extend(plans.iter().flat_map(|plan| &plan.notices).map(|notice| noticed(notice, policy)));
@@ -191,7 +193,7 @@ async fn write_ledger<T: Tx + ?Sized>(
 fn ledger_row<'a>(prepared: &'a Prepared, applied: &Applied, now: Timestamp) -> Option<LedgerRow<'a>> {
     let Cause::Delivery(delivery) = &prepared.plan.cause else { return None };
     let (outcome, reason, rows) = match applied {
-        Applied::Stored { rows } => (LedgerOutcome::Processed, None, *rows),
+        Applied::Stored { rows } => (LedgerOutcome::Processed, prepared.plan.remark.map(str::to_owned), *rows),
         Applied::AlreadyProcessed => (LedgerOutcome::Duplicate, None, 0),
         Applied::SetAside { reason } => (LedgerOutcome::SetAside, Some(reason.clone()), 0),
         Applied::Quarantined { reason } => (LedgerOutcome::Quarantined, Some(reason.clone()), 0),

@@ -104,7 +104,11 @@ impl Store for EmbeddedStore {
     }
 
     async fn lease_retries(&self, now: Timestamp, until: Timestamp, limit: u32) -> Result<Vec<Retry>, StoreError> {
-        self.write(move |connection| ledger::lease_retries(connection, now, until, limit)).await
+        self.write(move |connection| ledger::lease_retries(connection, now, until, limit, false)).await
+    }
+
+    async fn lease_downloads(&self, now: Timestamp, until: Timestamp, limit: u32) -> Result<Vec<Retry>, StoreError> {
+        self.write(move |connection| ledger::lease_retries(connection, now, until, limit, true)).await
     }
 
     async fn lease_references(

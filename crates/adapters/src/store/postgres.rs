@@ -137,7 +137,11 @@ impl Store for PostgresStore {
     }
 
     async fn lease_retries(&self, now: Timestamp, until: Timestamp, limit: u32) -> Result<Vec<Retry>, StoreError> {
-        single!(self, |db| ledger::lease(db, now, until, limit))
+        single!(self, |db| ledger::lease(db, now, until, limit, false))
+    }
+
+    async fn lease_downloads(&self, now: Timestamp, until: Timestamp, limit: u32) -> Result<Vec<Retry>, StoreError> {
+        single!(self, |db| ledger::lease(db, now, until, limit, true))
     }
 
     async fn lease_references(

@@ -1,8 +1,9 @@
 //! What the store answers to those who read: shapes as the API shows them.
 
+use domain::fetch::Window;
 use domain::id::{AliasKey, BackfillId, ConnectionId, DeliveryId, Environment, FetchJobId, RecordId, UserId};
 use domain::identity::{Alias, Status};
-use domain::plan::UnreadParts;
+use domain::plan::{Asked, UnreadParts};
 use domain::silence::Channel;
 use domain::usage::Tally;
 use jiff::Timestamp;
@@ -232,6 +233,17 @@ pub struct FetchView {
     pub reference: Option<String>,
     /// Not before then; pauses count.
     pub run_at: Timestamp,
+}
+
+impl FetchView {
+    /// What was asked for; `None` where a row holds what this binary does not know.
+    pub fn asked(&self) -> Option<Asked> {
+        Some(Asked {
+            alias: AliasKey::new(&self.environment, &self.terra_user_id),
+            kind: DataKind::parse(&self.kind)?,
+            days: Window { start: self.start.parse().ok()?, end: self.end.parse().ok()? },
+        })
+    }
 }
 
 /// Something that payloads held and Terra's schema does not have.

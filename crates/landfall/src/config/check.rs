@@ -1,5 +1,6 @@
 //! What was set → a [`Config`] that cannot be wrong, or everything that is wrong at once.
 
+use adapters::download::AllowedHost;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -59,6 +60,7 @@ impl Config {
             },
             fetch_budget: check.parsed("fetch_budget", units::budget),
             fetch_window_days: check.parsed("fetch_window_days", window_days),
+            download_hosts: check.download_hosts(),
             backfill_stall: check.parsed("backfill_stall", units::duration),
             retention_deliveries: check.parsed("retention_deliveries", units::duration),
             silence_every: check.parsed("silence_every", units::duration),
@@ -174,6 +176,18 @@ impl Check<'_> {
             self.problems.push(format!("{key}: `{text}` may have 1 to 40 of a-z, 0-9, `_`, `-`, `.`"));
         }
         text
+    }
+
+    fn download_hosts(&mut self) -> Vec<AllowedHost> {
+        let text = self.text("download_hosts");
+        let mut hosts = Vec::new();
+        for one in text.split(',').map(str::trim).filter(|one| !one.is_empty()) {
+            match AllowedHost::parse(one) {
+                Some(host) => hosts.push(host),
+                None => self.problems.push(format!("download_hosts: `{one}` is neither host nor host:port")),
+            }
+        }
+        hosts
     }
 
     fn webhook_paths(&mut self) -> Vec<String> {

@@ -76,6 +76,11 @@ pub(crate) const SETTINGS: &[Setting] = &[
     plain("fetch_daily_max", Some("100000"), "requests per day to Terra, of the whole installation"),
     plain("fetch_budget", Some("6000/1h"), "days per user and rolling time that Terra allows the account"),
     plain("fetch_window_days", Some("28"), "days of one request, 28 to 1825; more than 28 come in chunks"),
+    plain(
+        "download_hosts",
+        Some("terra-payload-bucket.s3.eu-west-2.amazonaws.com,storage.googleapis.com"),
+        "hosts (or host:port) that payloads left in storage are downloaded from; a name must lead to public addresses, an address that is written out is meant",
+    ),
     plain("backfill_stall", Some("10m"), "nothing new for so long: what is missing is asked for again"),
     plain("retention_deliveries", Some("14d"), "raw deliveries; records live until erased"),
     plain(

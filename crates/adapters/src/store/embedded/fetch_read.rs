@@ -30,6 +30,7 @@ pub(super) fn fetches(
           AND (?4 IS NULL OR EXISTS (SELECT 1 FROM alias
                                      WHERE alias.environment = fetch_job.environment
                                        AND alias.terra_user_id = fetch_job.terra_user_id AND alias.user_id = ?4))
+          AND (?6 IS NULL OR terra_reference = ?6)
         ORDER BY id LIMIT ?5";
     let mut statement = connection.prepare_cached(PAGE)?;
     let after: Uuid = after(page)?.unwrap_or(Uuid::nil());
@@ -39,6 +40,7 @@ pub(super) fn fetches(
         filter.state,
         filter.user.as_ref().map(UserId::as_str),
         limit(page),
+        filter.reference,
     ];
     let rows = statement.query_map(parameters, view)?;
     Ok(Listing::of(rows.collect::<rusqlite::Result<_>>()?, page, |view: &FetchView| view.id.to_string()))

@@ -81,7 +81,8 @@ pub(super) fn write(connection: &Connection, rows: &[LedgerRow<'_>]) -> Result<(
                               retry_at, row_count, settled_at, unread)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)
         ON CONFLICT (id) DO UPDATE SET
-            outcome = excluded.outcome, reason = excluded.reason, attempts = excluded.attempts,
+            type_name = excluded.type_name, terra_user_id = excluded.terra_user_id, size_bytes = excluded.size_bytes,
+            body = excluded.body, outcome = excluded.outcome, reason = excluded.reason, attempts = excluded.attempts,
             retry_at = excluded.retry_at, row_count = excluded.row_count, settled_at = excluded.settled_at,
             unread = excluded.unread, locked_until = NULL
         WHERE delivery.outcome != 'processed' OR excluded.outcome = 'processed'";
@@ -169,19 +170,22 @@ fn dead(job: &Job, attempt: u32, reason: &str, now: Timestamp) -> Outgoing {
     }
 }
 
+/// `downloads`: those whose payload lies in storage, or all others.
 pub(super) fn lease_retries(
     connection: &Connection,
     now: Timestamp,
     until: Timestamp,
     limit: u32,
+    downloads: bool,
 ) -> Result<Vec<Retry>, StoreError> {
     const DUE: &str = "
         SELECT id, metadata, body, attempts FROM delivery
         WHERE outcome = 'retry' AND retry_at <= ?1 AND (locked_until IS NULL OR locked_until <= ?1)
+          AND coalesce(type_name IN ('s3_payload', 's3_upload'), 0) = ?3
         ORDER BY retry_at LIMIT ?2";
     const LOCK: &str = "UPDATE delivery SET locked_until = ?2 WHERE id = ?1";
     let mut due = connection.prepare_cached(DUE)?;
-    let rows = due.query_map(params![ms(now), limit], |row| {
+    let rows = due.query_map(params![ms(now), limit, downloads], |row| {
         let body = Sealed(Bytes::from(row.get::<_, Vec<u8>>("body")?));
         Ok(Retry { job: Job { delivery: json(row, "metadata")?, body }, attempts: row.get("attempts")? })
     })?;

@@ -32,13 +32,16 @@ SELECT fetch_job.id, fetch_job.environment, fetch_job.terra_user_id, fetch_job.k
                       AND alias.terra_user_id = fetch_job.terra_user_id AND alias.user_id = $2))
    AND ($3::text IS NULL OR CASE WHEN fetch_job.merged_into IS NULL THEN fetch_job.state ELSE 'merged' END = $3)
    AND ($4::uuid IS NULL OR fetch_job.id > $4)
+   AND ($6::text IS NULL OR fetch_job.terra_reference = $6)
  ORDER BY fetch_job.id
  LIMIT $5";
 
 pub(super) async fn fetches(db: &Db, filter: &FetchFilter, page: &Page) -> Result<Listing<FetchView>, StoreError> {
     let after: Option<Uuid> = cursor(page)?;
     let user = filter.user.as_ref().map(UserId::as_str);
-    let rows = db.rows(FETCHES, &[&filter.terra_user_id, &user, &filter.state, &after, &one_more(page)]).await?;
+    let limit = one_more(page);
+    let rows =
+        db.rows(FETCHES, &[&filter.terra_user_id, &user, &filter.state, &after, &limit, &filter.reference]).await?;
     let views = rows.iter().map(view).collect::<Result<Vec<_>, _>>()?;
     Ok(Listing::of(views, page, |view| view.id.to_string()))
 }

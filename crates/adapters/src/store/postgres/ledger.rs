@@ -35,7 +35,8 @@ SELECT id, received_at, environment, trace_id, reference, type_name, terra_user_
                    settled_at, unread)
  ORDER BY received_at, id
     ON CONFLICT (received_at, id) DO UPDATE
-   SET outcome = excluded.outcome, reason = excluded.reason, attempts = excluded.attempts,
+   SET type_name = excluded.type_name, terra_user_id = excluded.terra_user_id, size_bytes = excluded.size_bytes,
+       body = excluded.body, outcome = excluded.outcome, reason = excluded.reason, attempts = excluded.attempts,
        retry_at = excluded.retry_at, locked_until = NULL, row_count = excluded.row_count,
        settled_at = excluded.settled_at, unread = excluded.unread
  WHERE delivery.outcome <> 'processed' OR excluded.outcome = 'processed'";
@@ -149,6 +150,7 @@ WITH due AS (
     SELECT received_at, id
       FROM delivery
      WHERE outcome = 'retry' AND retry_at <= $1 AND (locked_until IS NULL OR locked_until <= $1)
+       AND coalesce(type_name IN ('s3_payload', 's3_upload'), false) = $4
      ORDER BY retry_at
      LIMIT $3
        FOR UPDATE SKIP LOCKED
@@ -158,8 +160,15 @@ UPDATE delivery SET locked_until = $2
  WHERE delivery.received_at = due.received_at AND delivery.id = due.id
 RETURNING delivery.metadata, delivery.body, delivery.attempts";
 
-pub(super) async fn lease(db: &Db, now: Timestamp, until: Timestamp, limit: u32) -> Result<Vec<Retry>, StoreError> {
-    let leased = db.rows(LEASE, &[&now, &until, &i64::from(limit)]).await?;
+/// `downloads`: those whose payload lies in storage, or all others.
+pub(super) async fn lease(
+    db: &Db,
+    now: Timestamp,
+    until: Timestamp,
+    limit: u32,
+    downloads: bool,
+) -> Result<Vec<Retry>, StoreError> {
+    let leased = db.rows(LEASE, &[&now, &until, &i64::from(limit), &downloads]).await?;
     leased
         .iter()
         .map(|row| {

@@ -157,6 +157,7 @@ pub(super) async fn list(
         user: given(filter.user).map(|user| user_of(&user)).transpose()?,
         terra_user_id: given(filter.terra_user_id),
         state: one_of("state", filter.state, known, &STATES)?.map(str::to_owned),
+        reference: None,
     };
     Ok(listed(&app.ports.store.fetches(&filter, &page).await?))
 }
