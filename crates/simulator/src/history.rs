@@ -9,6 +9,7 @@ use crate::generate::{Detail, activities, daily_so_far, record, shifted, sleep};
 use crate::rest::Window;
 use crate::settings::Amount;
 use crate::user::User;
+use crate::whims::history_of;
 use crate::world::World;
 
 /// Records of the window, oldest first: not before the user's history starts, nothing that has not
@@ -18,9 +19,9 @@ pub(crate) fn records(world: &World, kind: &str, user: &User, window: Window, de
         return Vec::new();
     }
     let today = world.clock.today();
-    let dials = world.dials();
-    let earliest = shifted(today, -i64::from(dials.history_days));
-    match dials.data {
+    let (amount, days) = history_of(world, &user.user_id);
+    let earliest = shifted(today, -i64::from(days));
+    match amount {
         Amount::Full => {}
         Amount::Sparse => return firsts_of_months(world, kind, user, window, earliest),
         Amount::Empty => return Vec::new(),

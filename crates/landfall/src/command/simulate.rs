@@ -1,4 +1,4 @@
-//! `landfall simulate`: the stand-in for Terra alone, or one signed event to any URL.
+//! `landfall simulate`: the stand-in for Terra alone, one signed event to any URL, or a scenario.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use super::output;
 use crate::lifecycle::Lifecycle;
 
 mod event;
+mod scenario;
 
 #[derive(clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -24,6 +25,8 @@ pub(crate) struct Args {
 enum Action {
     /// Send one signed event
     Event(Box<event::Args>),
+    /// List what a receiver has to get right, or play one of these stories
+    Scenario(Box<scenario::Args>),
 }
 
 #[derive(clap::Args)]
@@ -109,6 +112,7 @@ enum AuthWebhookName {
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     match args.action {
         Some(Action::Event(args)) => event::run(*args).await,
+        Some(Action::Scenario(args)) => scenario::run(*args).await,
         None => run_alone(*args.run).await,
     }
 }

@@ -88,6 +88,15 @@ pub(crate) fn lab_report_completed(event_id: &str, now: &str, data: &Value) -> V
     })
 }
 
+/// The shape that Terra sent before the envelope: no event id, the report at top level.
+pub(crate) fn lab_report_flat(now: &str, data: &Value) -> Value {
+    let mut event = json!({ "type": "lab_report", "status": "success", "timestamp": now });
+    for (name, value) in data.as_object().into_iter().flatten() {
+        event[name] = value.clone();
+    }
+    event
+}
+
 pub(crate) fn lab_report_failed(event_id: &str, now: &str, session_id: &str) -> Value {
     json!({
         "type": "lab_report.failed",

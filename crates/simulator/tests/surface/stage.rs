@@ -1,5 +1,7 @@
 //! A simulator, a receiver, and a client that can do what a browser and an app do.
 
+use std::time::Duration;
+
 use reqwest::{Client, Response};
 use serde_json::{Value, json};
 use simulator::{Settings, Simulator, start};
@@ -25,7 +27,10 @@ impl Stage {
         let receiver = Receiver::start();
         let settings = Settings { webhook_url: Some(receiver.url.clone()), start_unix_seconds: Some(NOON), ..settings };
         let simulator = start(settings.clone()).await.unwrap();
-        let client = Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().unwrap();
+        // Shorter than servers keep an idle connection, so that none is used while it closes.
+        let idle = Duration::from_secs(2);
+        let none = reqwest::redirect::Policy::none();
+        let client = Client::builder().redirect(none).no_proxy().pool_idle_timeout(idle).build().unwrap();
         Self { simulator, receiver, client, settings }
     }
 
