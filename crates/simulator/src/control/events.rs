@@ -87,6 +87,9 @@ enum Size {
     SixtyKilobytes,
     #[serde(rename = "5MB")]
     FiveMegabytes,
+    /// Every field that Terra's schema has.
+    #[serde(rename = "complete")]
+    Complete,
 }
 
 fn one() -> u32 {
@@ -212,7 +215,7 @@ fn made_up(world: &World, order: &Order, number: u32) -> Result<Value, String> {
         detail: detail(kind, order.size)?,
         reference: "",
     };
-    let reference = if kind == "s3_payload" {
+    let reference = if matches!(kind, "s3_payload" | "s3_upload") {
         let inner = sample("activity", &input).unwrap_or_default();
         world.pinged(&inner, &Ping::default())["url"].as_str().unwrap_or_default().to_owned()
     } else {
@@ -226,6 +229,7 @@ fn detail(kind: &str, size: Option<Size>) -> Result<Detail, String> {
     match size {
         None => Ok(Detail::Summary),
         Some(Size::OneKilobyte) => Ok(Detail::Brief),
+        Some(Size::Complete) => Ok(Detail::Complete),
         Some(Size::SixtyKilobytes) => Ok(Detail::Samples),
         Some(Size::FiveMegabytes) if matches!(kind, "activity" | "s3_payload") => Ok(Detail::PerSecond),
         Some(Size::FiveMegabytes) => Err("only an activity grows to 5MB".to_owned()),

@@ -65,7 +65,7 @@ fn every_kind(cast: &Cast) -> Script {
         reports.push(Item::of("lab_report", &data));
         let event = match shape {
             "flat" => lab_report_flat(&now, &data),
-            _ => lab_report_completed(&cast.id(shape), &now, &data),
+            _ => lab_report_completed(&cast.id(shape), None, &now, &data),
         };
         let reference = Some(session_id);
         steps.push(Delivery { reference, ..Delivery::of(20 + place, event) }.send());

@@ -10,6 +10,8 @@ mod data;
 mod delivery;
 mod disturbed;
 mod event_log;
+mod golden;
+mod leaves;
 mod model;
 mod outage;
 mod ping;
