@@ -8,9 +8,15 @@ use crate::world::World;
 
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Whims {
+    pub(crate) seed: Option<u64>,
     pub(crate) data: Option<Amount>,
     pub(crate) history_days: Option<u32>,
     pub(crate) budget: Option<Budget>,
+}
+
+/// From which the generators draw somebody's data.
+pub(crate) fn seed_of(world: &World, user_id: &str) -> u64 {
+    of(world, user_id).seed.unwrap_or(world.seed)
 }
 
 pub(crate) fn budget_of(world: &World, user_id: &str) -> Budget {

@@ -46,6 +46,9 @@ struct Run {
     api_key: String,
     #[command(flatten)]
     secret: Secret,
+    /// Personal access token of the Admin API, which has the event log
+    #[arg(long, default_value = "terra_at_simulated")]
+    admin_token: String,
     /// Equal seeds make equal people and data
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -133,6 +136,7 @@ fn banner(simulator: &simulator::Simulator) -> String {
         format!("  LANDFALL_TERRA_API_URL={}", simulator.api_url()),
         format!("  LANDFALL_TERRA_WIDGET_URL={}", simulator.widget_url()),
         format!("  LANDFALL_TERRA_LEGACY_URL={}", simulator.legacy_url()),
+        format!("  Admin API: {}", simulator.admin_url()),
     ]
     .join("\n")
 }
@@ -146,6 +150,7 @@ fn settings(run: Run) -> Settings {
         dev_id: run.dev_id,
         api_key: run.api_key,
         signing_secret: run.secret.first(),
+        admin_token: run.admin_token,
         webhook_url: Some(run.webhook_url).filter(|url| !url.is_empty()),
         dialect: run.dialect.into(),
         auth_webhook: run.auth_webhook.into(),

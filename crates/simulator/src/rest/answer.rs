@@ -20,6 +20,7 @@ use crate::rest::window::Window;
 use crate::settings::Dialect;
 use crate::user::User;
 use crate::webhook::Parcel;
+use crate::whims::seed_of;
 use crate::world::World;
 
 pub(crate) struct Asked {
@@ -39,7 +40,7 @@ impl Asked {
 pub(crate) fn answer_now(world: &World, asked: &Asked) -> HttpResponse {
     let user = asked.user.to_json();
     if asked.kind == "athlete" {
-        let athlete = athlete(world.seed, &asked.user.user_id, world.clock.today());
+        let athlete = athlete(seed_of(world, &asked.user.user_id), &asked.user.user_id, world.clock.today());
         return HttpResponse::Ok().json(json!({ "athlete": athlete, "type": "athlete", "user": user }));
     }
     let wearing = |record| worn(record, &asked.user.provider);
@@ -107,7 +108,7 @@ fn deliver(world: &World, asked: &Asked, reference: &str) {
         (Vec::from(announcements), chunks)
     } else {
         let event = if asked.kind == "athlete" {
-            athlete_event(&user, athlete(world.seed, &user.user_id, world.clock.today()))
+            athlete_event(&user, athlete(seed_of(world, &user.user_id), &user.user_id, world.clock.today()))
         } else {
             data_event(&asked.kind, &user, records(world, asked))
         };

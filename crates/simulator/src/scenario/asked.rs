@@ -66,7 +66,7 @@ const KINDS: [&str; 3] = ["activity", "daily", "sleep"];
 
 fn asked(cast: &Cast, provider: &str, budget: Option<Budget>, faults: fn(&User) -> Vec<Step>) -> Script {
     let user = cast.user(0, provider, 1);
-    let whims = Whims { data: Some(Amount::Full), history_days: Some(DAYS), budget };
+    let whims = Whims { seed: Some(cast.seed), data: Some(Amount::Full), history_days: Some(DAYS), budget };
     let mut steps = vec![Step::Register(Box::new(user.clone()), whims)];
     steps.extend(faults(&user));
     steps.push(Delivery::of(0, auth_success(Dialect::Newer, &user, None)).send());

@@ -8,7 +8,7 @@ use crate::scenario::{DOWNLOAD, Line};
 pub(super) const ALL: &[Line] = &[
     (
         "s3-payload",
-        "A night, a workout and a day as URLs: in both spellings, with and without the user named, one twice as large as announced.",
+        "A night, a workout and a day as URLs: in both spellings, with and without the user named, one larger than announced.",
         "A night, a workout and a day, as if they had come whole.",
         &[DOWNLOAD],
         fetched,

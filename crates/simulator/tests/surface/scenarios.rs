@@ -99,10 +99,19 @@ reaches_its_end_state! {
     bad_records: "bad-records",
 }
 
+#[tokio::test]
+async fn another_seed_makes_another_history() {
+    check_with("history", json!({ "seed": 5 })).await;
+}
+
 async fn check(name: &str) {
+    check_with(name, json!({})).await;
+}
+
+async fn check_with(name: &str, options: Value) {
     let retry = RetrySchedule { retries_max: 0, ..RetrySchedule::default() };
     let stage = Stage::set_with(Settings { retry, ..Settings::default() }).await;
-    let end = stage.control(&format!("/scenarios/{name}/run"), json!({})).await;
+    let end = stage.control(&format!("/scenarios/{name}/run"), options).await;
     assert_eq!(end["deliveries"]["sent"], end["deliveries"]["accepted"], "{end}");
     let mut model = Model::default();
     let mut taken = take_new(&stage, &mut model, 0).await;

@@ -74,4 +74,18 @@ impl Stage {
         let url = format!("{}/_simulator{path}", self.simulator.base_url());
         assert_eq!(self.client.delete(url).send().await.unwrap().status(), 204, "{path}");
     }
+
+    /// Waits until every webhook is accepted or given up, and answers the log of deliveries.
+    pub(crate) async fn quiet(&self) -> Value {
+        let settled = async {
+            loop {
+                let log = self.control_get("/deliveries").await;
+                if log["pending"] == 0 {
+                    return log;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), settled).await.unwrap()
+    }
 }
