@@ -6,6 +6,7 @@ mod large_requests;
 mod logs;
 mod outages;
 mod payloads;
+mod scenarios;
 mod settings;
 mod users;
 
@@ -46,6 +47,8 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
             .route("/payloads/{id}", web::get().to(payloads::download))
             .route("/payloads/{id}", web::head().to(payloads::download))
             .route("/payloads/{id}/moved", web::get().to(payloads::moved))
+            .route("/scenarios", web::get().to(scenarios::list))
+            .route("/scenarios/{name}/run", web::post().to(scenarios::play))
             .route("/settings", web::get().to(settings::show))
             .route("/settings", web::post().to(settings::change))
             .route("/users", web::get().to(users::list))

@@ -157,6 +157,7 @@ impl Courier {
                 t: once.t.unwrap_or_else(|| courier.0.clock.unix_seconds()),
                 bad_signature: once.bad_signature,
                 timeout: dials.retry.timeout,
+                older_headers: dials.older_headers,
             };
             courier.attempt(&parcel, &attempt, 1, None).await
         });
@@ -205,6 +206,7 @@ impl Courier {
             t: if dials.restamp { self.0.clock.unix_seconds() } else { first_t },
             bad_signature: false,
             timeout: dials.retry.timeout,
+            older_headers: dials.older_headers,
         };
         let wait = dials.retry.wait_before(number);
         let accepted = self.attempt(parcel, &attempt, number, wait).await.is_ok_and(|sent| sent.accepted());

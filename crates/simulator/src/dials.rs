@@ -11,6 +11,8 @@ use crate::settings::{Amount, AuthWebhook, Dialect, Settings};
 pub(crate) struct Dials {
     pub(crate) webhook_url: Option<String>,
     pub(crate) dialect: Dialect,
+    /// Whether webhooks carry only the headers of the older platform.
+    pub(crate) older_headers: bool,
     pub(crate) auth_webhook: AuthWebhook,
     pub(crate) retry: RetrySchedule,
     pub(crate) restamp: bool,
@@ -38,6 +40,7 @@ impl From<&Settings> for Dials {
         Self {
             webhook_url: settings.webhook_url.clone(),
             dialect: settings.dialect,
+            older_headers: false,
             auth_webhook: settings.auth_webhook,
             retry: settings.retry.clone(),
             restamp: settings.restamp,

@@ -49,6 +49,9 @@ pub(crate) struct Disturbance {
     pub(crate) duplicate: Vec<usize>,
     #[serde(default)]
     pub(crate) duplicate_after_ms: u64,
+    /// Concerns small requests too, whose one webhook is their chunk 1.
+    #[serde(default)]
+    pub(crate) small: bool,
     /// Sends the chunks last to first.
     #[serde(default)]
     pub(crate) reverse: bool,
@@ -66,9 +69,9 @@ pub(crate) struct Sending {
 }
 
 /// The disturbance that is ordered for such a request, if there is one; it is used up by that.
-pub(crate) fn take(world: &World, kind: &str, user_id: &str) -> Option<Disturbance> {
+pub(crate) fn take(world: &World, kind: &str, user_id: &str, is_large: bool) -> Option<Disturbance> {
     let mut ordered = lock(&world.disturbances);
-    let place = ordered.iter().position(|one| one.fits(kind, user_id))?;
+    let place = ordered.iter().position(|one| (is_large || one.small) && one.fits(kind, user_id))?;
     let taken = ordered[place].clone();
     ordered[place].times = ordered[place].times.saturating_sub(1);
     ordered.retain(|one| one.times > 0);
@@ -82,8 +85,9 @@ impl Disturbance {
     }
 
     /// Puts the parcels of a large request in the order that is wanted. The announcements are
-    /// `large_request_processing` and `large_request_sending`, in this order.
-    pub(crate) fn apply(&self, announcements: [Parcel; 2], chunks: Vec<Parcel>) -> Sending {
+    /// `large_request_processing` and `large_request_sending`, in this order; a small request
+    /// has none.
+    pub(crate) fn apply(&self, announcements: Vec<Parcel>, chunks: Vec<Parcel>) -> Sending {
         let again = chunks.iter().enumerate().filter(|(place, _)| self.duplicate.contains(&(place + 1)));
         let again: Vec<Parcel> = again.map(|(_, chunk)| chunk.clone()).collect();
         let kept = chunks.into_iter().enumerate().filter(|(place, _)| !self.lose.contains(&(place + 1)));
@@ -115,6 +119,7 @@ impl Default for Disturbance {
             announce: Announce::default(),
             duplicate: Vec::new(),
             duplicate_after_ms: 0,
+            small: false,
             reverse: false,
         }
     }
@@ -142,7 +147,7 @@ mod tests {
     fn check(order: serde_json::Value, expected: &str, again: &str) {
         let order: Disturbance = serde_json::from_value(order).unwrap();
         let chunks = ["1", "2", "3"].map(parcel).to_vec();
-        let sending = order.apply([parcel("p"), parcel("s")], chunks);
+        let sending = order.apply(vec![parcel("p"), parcel("s")], chunks);
         let names = |parcels: &[Parcel]| parcels.iter().map(|one| one.kind.as_str()).collect::<Vec<_>>().join(" ");
         assert_eq!((names(&sending.parcels).as_str(), names(&sending.again).as_str()), (expected, again));
     }

@@ -11,7 +11,10 @@ pub(crate) use change::{null_scores, set_upload_type};
 pub(crate) use lifecycle::{
     access_revoked, auth_failed, auth_success, connection_error, deauth, permission_change, user_reauth,
 };
-pub(crate) use other::{large_request_processing, large_request_sending, rate_limit_hit, s3_payload};
+pub(crate) use other::{
+    healthcheck, lab_report_completed, lab_report_flat, large_request_processing, large_request_sending, processing,
+    rate_limit_hit, s3_payload,
+};
 pub use samples::{EVENT_TYPES, SampleInput, sample};
 
 use crate::catalog::worn;

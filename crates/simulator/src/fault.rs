@@ -18,7 +18,7 @@ use crate::world::World;
 /// A call waits no longer than this for a fault's delay.
 const DELAY_MAX: Duration = Duration::from_secs(120);
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Fault {
     /// The beginning of the path, with or without the base: `/activity` fits `/api/v2/activity`.

@@ -5,9 +5,11 @@
 
 mod activity;
 mod body;
+mod complete;
 mod daily;
 mod day;
 mod device;
+mod lab;
 mod menstruation;
 mod nutrition;
 mod observation;
@@ -24,9 +26,10 @@ pub use activity::{activities, activity};
 pub use body::body;
 pub use daily::{daily, daily_so_far};
 pub(crate) use day::shifted;
+pub use lab::lab_results;
 pub use menstruation::menstruation;
 pub use nutrition::nutrition;
-pub use observation::{health_observation, hormone, lab_results};
+pub use observation::{health_observation, hormone};
 pub use profile::athlete;
 pub use sleep::sleep;
 pub use workout::planned_workout;
@@ -41,6 +44,8 @@ pub enum Detail {
     Summary,
     /// Summaries and samples: an activity of about 60 kB.
     Samples,
+    /// Every field that Terra's schema has, in short: lists of two. Only [`record`] makes it.
+    Complete,
     /// A marathon with position, heart rate and speed of every second: about 5 MB. Other records
     /// are as with `Samples`.
     PerSecond,
@@ -50,13 +55,13 @@ impl Detail {
     pub(crate) fn has_summaries(self) -> bool {
         match self {
             Self::Brief => false,
-            Self::Summary | Self::Samples | Self::PerSecond => true,
+            Self::Summary | Self::Samples | Self::Complete | Self::PerSecond => true,
         }
     }
 
     pub(crate) fn has_samples(self) -> bool {
         match self {
-            Self::Brief | Self::Summary => false,
+            Self::Brief | Self::Summary | Self::Complete => false,
             Self::Samples | Self::PerSecond => true,
         }
     }
@@ -78,19 +83,23 @@ pub const RECORD_TYPES: [&str; 9] = [
 /// One record of a type named as Terra names it; none for a name that is not a record's.
 #[must_use]
 pub fn record(kind: &str, seed: u64, user_id: &str, date: Date, detail: Detail) -> Option<Value> {
-    match kind {
+    let mut record = match kind {
         "activity" => Some(activity(seed, user_id, date, detail)),
         "athlete" => Some(athlete(seed, user_id, date)),
         "body" => Some(body(seed, user_id, date, detail)),
         "daily" => Some(daily(seed, user_id, date, detail)),
-        "health_observation" => Some(health_observation(seed, user_id, date)),
+        "health_observation" => Some(health_observation(seed, user_id, date, detail)),
         "hormone" => Some(hormone(seed, user_id, date)),
         "menstruation" => Some(menstruation(seed, user_id, date)),
         "nutrition" => Some(nutrition(seed, user_id, date, detail)),
         "planned_workout" => Some(planned_workout(seed, user_id, date)),
         "sleep" => Some(sleep(seed, user_id, date, detail)),
         _ => None,
+    }?;
+    if detail == Detail::Complete {
+        complete::fill(kind, &mut record, seed, user_id, date);
     }
+    Some(record)
 }
 
 #[cfg(test)]

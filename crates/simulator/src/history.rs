@@ -9,6 +9,7 @@ use crate::generate::{Detail, activities, daily_so_far, record, shifted, sleep};
 use crate::rest::Window;
 use crate::settings::Amount;
 use crate::user::User;
+use crate::whims::{history_of, seed_of};
 use crate::world::World;
 
 /// Records of the window, oldest first: not before the user's history starts, nothing that has not
@@ -18,9 +19,9 @@ pub(crate) fn records(world: &World, kind: &str, user: &User, window: Window, de
         return Vec::new();
     }
     let today = world.clock.today();
-    let dials = world.dials();
-    let earliest = shifted(today, -i64::from(dials.history_days));
-    match dials.data {
+    let (amount, days) = history_of(world, &user.user_id);
+    let earliest = shifted(today, -i64::from(days));
+    match amount {
         Amount::Full => {}
         Amount::Sparse => return firsts_of_months(world, kind, user, window, earliest),
         Amount::Empty => return Vec::new(),
@@ -30,12 +31,12 @@ pub(crate) fn records(world: &World, kind: &str, user: &User, window: Window, de
     }
     let days = window.days(earliest, today);
     let of_day = |date| match kind {
-        "activity" => activities(world.seed, &user.user_id, date, detail)
+        "activity" => activities(seed_of(world, &user.user_id), &user.user_id, date, detail)
             .into_iter()
             .filter(|activity| is_over(activity, world))
             .collect(),
         "daily" if date == today => vec![today_so_far(world, user, date, detail)],
-        _ => record(kind, world.seed, &user.user_id, date, detail).into_iter().collect(),
+        _ => record(kind, seed_of(world, &user.user_id), &user.user_id, date, detail).into_iter().collect(),
     };
     days.flat_map(of_day).collect()
 }
@@ -52,7 +53,7 @@ fn nights(world: &World, user: &User, window: Window, detail: Detail, earliest: 
     };
     wider
         .days(earliest, world.clock.today())
-        .map(|date| sleep(world.seed, &user.user_id, date, detail))
+        .map(|date| sleep(seed_of(world, &user.user_id), &user.user_id, date, detail))
         .filter(|night| touches(night) && is_over(night, world))
         .collect()
 }
@@ -61,13 +62,13 @@ fn firsts_of_months(world: &World, kind: &str, user: &User, window: Window, earl
     window
         .days(earliest, shifted(world.clock.today(), -1))
         .filter(|date| date.day() == 1)
-        .filter_map(|date| record(kind, world.seed, &user.user_id, date, Detail::Brief))
+        .filter_map(|date| record(kind, seed_of(world, &user.user_id), &user.user_id, date, Detail::Brief))
         .collect()
 }
 
 fn today_so_far(world: &World, user: &User, today: Date, detail: Detail) -> Value {
     let share = world.clock.unix_seconds().rem_euclid(86_400) as f64 / 86_400.0;
-    daily_so_far(world.seed, &user.user_id, today, detail, share)
+    daily_so_far(seed_of(world, &user.user_id), &user.user_id, today, detail, share)
 }
 
 fn is_over(record: &Value, world: &World) -> bool {

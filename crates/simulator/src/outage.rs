@@ -77,6 +77,17 @@ impl Outages {
 }
 
 impl Outage {
+    pub(crate) fn of(provider: &str, answer: Answer, seconds: f64, message: &str) -> Self {
+        Self {
+            provider: provider.to_owned(),
+            answer,
+            seconds: Some(seconds),
+            message: message.to_owned(),
+            retry_after: Some(1),
+            ends_at_ms: None,
+        }
+    }
+
     /// Whether Terra keeps the request and asks the provider again itself, if the caller wishes so.
     pub(crate) fn is_rate_limit(&self) -> bool {
         match self.answer {

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use actix_web::middleware::from_fn;
@@ -17,12 +18,15 @@ use crate::clock::Clock;
 use crate::courier::{Courier, Once};
 use crate::dials::Dials;
 use crate::lock::lock;
+use crate::scenario::{self, RunError, RunOptions};
 use crate::settings::Settings;
 use crate::webhook::{Parcel, SendError, Sent, Subject};
 use crate::world::World;
 use crate::{control, fault, live, request_log, rest, widget};
 
 const HTTP_THREADS: usize = 2;
+/// Shorter than destinations usually keep an idle connection, so that none is used while it closes.
+const IDLE: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Error)]
 pub enum StartError {
@@ -84,6 +88,7 @@ pub async fn start(settings: Settings) -> Result<Simulator, StartError> {
     let client = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
+        .pool_idle_timeout(IDLE)
         .build()
         .map_err(|source| StartError::Client { source })?;
 
@@ -205,6 +210,17 @@ impl Simulator {
         let once =
             Once { url: options.url, secret: options.secret, t: options.t, bad_signature: options.bad_signature };
         self.world.courier.send_once(parcel, once).await
+    }
+
+    /// Plays a scenario and answers what must be true when it is over; every delivery was tried once
+    /// by then. Without a seed it is the simulator's own; `references` are the app's ids of the people.
+    pub async fn run_scenario(
+        &self,
+        name: &str,
+        seed: Option<u64>,
+        references: Vec<String>,
+    ) -> Result<Value, RunError> {
+        scenario::run(&self.world, name, RunOptions { seed, references }).await
     }
 
     /// Ends the server and every delivery that is under way or waiting, and waits until they ended.

@@ -52,6 +52,8 @@ pub(crate) struct Try<'a> {
     pub(crate) t: i64,
     pub(crate) bad_signature: bool,
     pub(crate) timeout: Duration,
+    /// Only what the older platform sends: `Terra-Signature` and `Terra-Reference`.
+    pub(crate) older_headers: bool,
 }
 
 /// What the destination answered.
@@ -117,18 +119,20 @@ fn request(client: &Client, parcel: &Parcel, attempt: &Try<'_>) -> reqwest::Requ
     if attempt.bad_signature {
         signature = spoil(&signature);
     }
-    // The second spelling is the older one; the newer platform still sends both.
     let mut request = client
         .post(attempt.url)
         .timeout(attempt.timeout)
         .header("Content-Type", "application/json")
-        .header("X-Terra-Signature", &signature)
         .header("Terra-Signature", &signature);
-    if let Some(trace_id) = &parcel.trace_id {
-        request = request.header("X-Terra-Trace-Id", trace_id);
-    }
-    if let Some(ordering_ms) = parcel.ordering_ms {
-        request = request.header("X-Terra-Ordering-Timestamp", ordering_ms);
+    if !attempt.older_headers {
+        // The newer platform still sends the older spelling too.
+        request = request.header("X-Terra-Signature", &signature);
+        if let Some(trace_id) = &parcel.trace_id {
+            request = request.header("X-Terra-Trace-Id", trace_id);
+        }
+        if let Some(ordering_ms) = parcel.ordering_ms {
+            request = request.header("X-Terra-Ordering-Timestamp", ordering_ms);
+        }
     }
     if let Some(reference) = &parcel.reference {
         request = request.header("Terra-Reference", reference);

@@ -25,6 +25,7 @@ use crate::session::Sessions;
 use crate::settings::{Dialect, Settings};
 use crate::user::{User, Users};
 use crate::webhook::{Parcel, Subject};
+use crate::whims::Whims;
 
 const REQUEST_ENTRIES_MAX: usize = 20_000;
 
@@ -45,6 +46,8 @@ pub(crate) struct World {
     /// For the next large requests.
     pub(crate) disturbances: Mutex<Vec<Disturbance>>,
     pub(crate) outages: Mutex<Outages>,
+    /// By user id.
+    pub(crate) whims: Mutex<HashMap<String, Whims>>,
     /// Bodies that an `s3_payload` event points to.
     pub(crate) payloads: Mutex<Payloads>,
     ids: Mutex<Dice>,
@@ -74,6 +77,7 @@ impl World {
             spent: Mutex::default(),
             disturbances: Mutex::default(),
             outages: Mutex::default(),
+            whims: Mutex::default(),
             payloads: Mutex::default(),
             ids: Mutex::new(Dice::of(settings.seed, &["ids", &run.to_string()])),
         }

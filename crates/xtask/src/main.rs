@@ -3,6 +3,7 @@
 //! The services belong to a second process of this program, the [`keeper`], so that they end
 //! with the first however that one ends: by itself, by Ctrl-C, or by `kill -9`.
 
+mod conformance;
 mod folder;
 mod keeper;
 mod postgres;
@@ -17,7 +18,8 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: cargo xtask test                     format, lints, doc tests, and every test on both engines
        cargo xtask test -- FILTER...        only the tests that the test runner picks by these arguments
-       cargo xtask services                 the two services alone, until Ctrl-C; prints the variables to export";
+       cargo xtask services                 the two services alone, until Ctrl-C; prints the variables to export
+       cargo xtask conformance --schemas DIR  Terra's published schemas against the simulator's golden files and our decoder";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -26,6 +28,7 @@ fn main() -> ExitCode {
         ["test"] => steps::everything(),
         ["test", "--", filter @ ..] => steps::only_tests(filter),
         ["services"] => services::until_interrupted(),
+        ["conformance", "--schemas", folder] => conformance::check(std::path::Path::new(folder)),
         [keeper::COMMAND] => keeper::run(),
         _ => {
             eprintln!("{USAGE}");

@@ -1,4 +1,4 @@
-//! `landfall simulate`: the stand-in for Terra alone, or one signed event to any URL.
+//! `landfall simulate`: the stand-in for Terra alone, one signed event to any URL, or a scenario.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use super::output;
 use crate::lifecycle::Lifecycle;
 
 mod event;
+mod scenario;
 
 #[derive(clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -24,6 +25,8 @@ pub(crate) struct Args {
 enum Action {
     /// Send one signed event
     Event(Box<event::Args>),
+    /// List what a receiver has to get right, or play one of these stories
+    Scenario(Box<scenario::Args>),
 }
 
 #[derive(clap::Args)]
@@ -43,6 +46,9 @@ struct Run {
     api_key: String,
     #[command(flatten)]
     secret: Secret,
+    /// Personal access token of the Admin API, which has the event log
+    #[arg(long, default_value = "terra_at_simulated")]
+    admin_token: String,
     /// Equal seeds make equal people and data
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -109,6 +115,7 @@ enum AuthWebhookName {
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     match args.action {
         Some(Action::Event(args)) => event::run(*args).await,
+        Some(Action::Scenario(args)) => scenario::run(*args).await,
         None => run_alone(*args.run).await,
     }
 }
@@ -129,6 +136,7 @@ fn banner(simulator: &simulator::Simulator) -> String {
         format!("  LANDFALL_TERRA_API_URL={}", simulator.api_url()),
         format!("  LANDFALL_TERRA_WIDGET_URL={}", simulator.widget_url()),
         format!("  LANDFALL_TERRA_LEGACY_URL={}", simulator.legacy_url()),
+        format!("  Admin API: {}", simulator.admin_url()),
     ]
     .join("\n")
 }
@@ -142,6 +150,7 @@ fn settings(run: Run) -> Settings {
         dev_id: run.dev_id,
         api_key: run.api_key,
         signing_secret: run.secret.first(),
+        admin_token: run.admin_token,
         webhook_url: Some(run.webhook_url).filter(|url| !url.is_empty()),
         dialect: run.dialect.into(),
         auth_webhook: run.auth_webhook.into(),

@@ -20,6 +20,7 @@ pub(crate) struct Change {
     #[serde(default, deserialize_with = "present")]
     webhook_url: Option<Option<String>>,
     dialect: Option<Dialect>,
+    older_headers: Option<bool>,
     auth_webhook: Option<AuthWebhook>,
     retry_factor: Option<f64>,
     retry_first_ms: Option<u64>,
@@ -64,6 +65,7 @@ pub(crate) async fn change(world: web::Data<World>, change: web::Json<Change>) -
 fn apply(dials: &mut Dials, change: Change) {
     set(&mut dials.webhook_url, change.webhook_url);
     set(&mut dials.dialect, change.dialect);
+    set(&mut dials.older_headers, change.older_headers);
     set(&mut dials.auth_webhook, change.auth_webhook);
     set(&mut dials.retry.factor, change.retry_factor);
     set(&mut dials.retry.first, change.retry_first_ms.map(Duration::from_millis));
@@ -103,6 +105,7 @@ fn shown(dials: &Dials) -> Value {
     json!({
         "webhook_url": dials.webhook_url,
         "dialect": dials.dialect,
+        "older_headers": dials.older_headers,
         "auth_webhook": dials.auth_webhook,
         "retry_factor": dials.retry.factor,
         "retry_first_ms": ms(dials.retry.first),

@@ -79,27 +79,36 @@ pub(crate) fn s3_payload(url: &str, expires_in: u64) -> Value {
     json!({ "type": "s3_payload", "status": "success", "url": url, "expires_in": expires_in })
 }
 
-pub(crate) fn lab_report_completed(event_id: &str, now: &str, data: &Value) -> Value {
-    json!({
-        "type": "lab_report.completed",
-        "event_id": event_id,
-        "occurred_at": now,
-        "data": data,
-    })
+/// `upload_id` is missing for reports from before uploads had ids.
+pub(crate) fn lab_report_completed(event_id: &str, upload_id: Option<&str>, now: &str, data: &Value) -> Value {
+    lab_report("lab_report.completed", event_id, upload_id, now, data)
 }
 
-pub(crate) fn lab_report_failed(event_id: &str, now: &str, session_id: &str) -> Value {
-    json!({
-        "type": "lab_report.failed",
-        "event_id": event_id,
-        "occurred_at": now,
-        "data": {
-            "session_id": session_id,
-            "error": {
-                "code": "extraction_failed",
-                "message": "No results could be read from the file",
-                "retriable": true,
-            },
+fn lab_report(kind: &str, event_id: &str, upload_id: Option<&str>, now: &str, data: &Value) -> Value {
+    let mut event = json!({ "type": kind, "event_id": event_id, "occurred_at": now, "data": data });
+    if let Some(upload_id) = upload_id {
+        event["upload_id"] = json!(upload_id);
+    }
+    event
+}
+
+/// The shape that Terra sent before the envelope: no event id, the report at top level.
+pub(crate) fn lab_report_flat(now: &str, data: &Value) -> Value {
+    let mut event = json!({ "type": "lab_report", "status": "success", "timestamp": now });
+    for (name, value) in data.as_object().into_iter().flatten() {
+        event[name] = value.clone();
+    }
+    event
+}
+
+pub(crate) fn lab_report_failed(event_id: &str, upload_id: Option<&str>, now: &str, session_id: &str) -> Value {
+    let data = json!({
+        "session_id": session_id,
+        "error": {
+            "code": "extraction_failed",
+            "message": "No results could be read from the file",
+            "retriable": true,
         },
-    })
+    });
+    lab_report("lab_report.failed", event_id, upload_id, now, &data)
 }

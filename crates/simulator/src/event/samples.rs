@@ -7,14 +7,15 @@ use uuid::Uuid;
 use crate::dice::Dice;
 use crate::event::{
     access_revoked, athlete_event, auth_failed, auth_success, connection_error, data_event, deauth,
-    large_request_processing, large_request_sending, other, permission_change, rate_limit_hit, s3_payload, user_reauth,
+    lab_report_completed, lab_report_flat, large_request_processing, large_request_sending, other, permission_change,
+    rate_limit_hit, s3_payload, user_reauth,
 };
-use crate::generate::{Detail, athlete, lab_results, record};
+use crate::generate::{Detail, lab_results, record};
 use crate::settings::Dialect;
 use crate::user::User;
 
 /// Every type that [`sample`] can make.
-pub const EVENT_TYPES: [&str; 27] = [
+pub const EVENT_TYPES: [&str; 29] = [
     "access_revoked",
     "activity",
     "athlete",
@@ -29,6 +30,7 @@ pub const EVENT_TYPES: [&str; 27] = [
     "health_observation",
     "healthcheck",
     "hormone",
+    "lab_report",
     "lab_report.completed",
     "lab_report.failed",
     "large_request_processing",
@@ -40,6 +42,7 @@ pub const EVENT_TYPES: [&str; 27] = [
     "processing",
     "rate_limit_hit",
     "s3_payload",
+    "s3_upload",
     "sleep",
     "user_reauth",
 ];
@@ -82,9 +85,19 @@ pub fn sample(kind: &str, input: &SampleInput<'_>) -> Option<Value> {
         "google_no_datasource" => other::google_no_datasource(user),
         "healthcheck" => other::healthcheck(input.now),
         "s3_payload" => s3_payload(input.reference, 300),
-        "lab_report.completed" => lab_report(input),
-        "lab_report.failed" => other::lab_report_failed(&event_id(input), input.now, &session_id(input)),
-        "athlete" => athlete_event(user, athlete(input.seed, &user.user_id, input.date)),
+        "lab_report.completed" => {
+            lab_report_completed(&event_id(input), Some(&upload_id(input)), input.now, &report(input))
+        }
+        "lab_report.failed" => {
+            other::lab_report_failed(&event_id(input), Some(&upload_id(input)), input.now, &session_id(input))
+        }
+        "athlete" => athlete_event(user, record(kind, input.seed, &user.user_id, input.date, input.detail)?),
+        "lab_report" => lab_report_flat(input.now, &report(input)),
+        "s3_upload" => {
+            let mut event = s3_payload(input.reference, 300);
+            event["type"] = json!(kind);
+            event
+        }
         _ => {
             let record = record(kind, input.seed, &user.user_id, input.date, input.detail)?;
             data_event(kind, user, vec![record])
@@ -99,17 +112,21 @@ fn predecessor(input: &SampleInput<'_>) -> User {
     User { user_id: dice.uuid().to_string(), ..input.user.clone() }
 }
 
-fn lab_report(input: &SampleInput<'_>) -> Value {
+fn report(input: &SampleInput<'_>) -> Value {
     let session_id = session_id(input);
     let mut data = lab_results(input.seed, &session_id, input.date);
     data["reference_id"] = json!(input.user.reference_id);
-    other::lab_report_completed(&event_id(input), input.now, &data)
+    data
 }
 
 /// Numbers too large for a float, so they are strings.
 fn session_id(input: &SampleInput<'_>) -> String {
     let names = ["lab session", &input.user.user_id, &input.date.to_string()];
     Dice::of(input.seed, &names).whole(200_000_000_000_000_000, 900_000_000_000_000_000).to_string()
+}
+
+fn upload_id(input: &SampleInput<'_>) -> String {
+    Dice::of(input.seed, &["lab upload", &input.user.user_id, input.now]).uuid().to_string()
 }
 
 fn event_id(input: &SampleInput<'_>) -> String {

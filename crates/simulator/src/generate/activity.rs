@@ -80,7 +80,9 @@ fn build(seed: u64, user_id: &str, date: Date, detail: Detail, number: u32) -> V
     if detail.has_samples() {
         let every = match detail {
             Detail::PerSecond => 1,
-            Detail::Brief | Detail::Summary | Detail::Samples => (workout.seconds / SAMPLES_WANTED).max(1),
+            Detail::Brief | Detail::Summary | Detail::Samples | Detail::Complete => {
+                (workout.seconds / SAMPLES_WANTED).max(1)
+            }
         };
         let mut dice = Dice::of(seed, &["samples", user_id, &summary_id]);
         add_samples(&mut record, &mut dice, &workout, &day, &person, every);

@@ -1,9 +1,10 @@
-//! Hormones, single observations and laboratory results.
+//! Hormones and single observations.
 
 use jiff::civil::Date;
 use serde_json::{Value, json};
 
 use crate::dice::Dice;
+use crate::generate::Detail;
 use crate::generate::day::Day;
 use crate::generate::person::Person;
 
@@ -22,14 +23,15 @@ pub fn hormone(seed: u64, user_id: &str, date: Date) -> Value {
     })
 }
 
+/// A symptom that somebody noticed; a complete one is coded, answered and commented.
 #[must_use]
-pub fn health_observation(seed: u64, user_id: &str, date: Date) -> Value {
+pub fn health_observation(seed: u64, user_id: &str, date: Date, detail: Detail) -> Value {
     let person = Person::of(seed, user_id);
     let mut dice = Dice::of(seed, &["health_observation", user_id, &date.to_string()]);
     let day = Day::of(date, person.offset_minutes);
     let noticed = dice.whole(7 * 3_600, 21 * 3_600);
     let (name, code) = *dice.pick(&[("headache", "Headache"), ("fatigue", "Fatigue"), ("nausea", "Nausea")]);
-    json!({
+    let mut record = json!({
         "metadata": {
             "summary_id": dice.uuid().to_string(),
             "start_time": day.at(noticed),
@@ -50,30 +52,26 @@ pub fn health_observation(seed: u64, user_id: &str, date: Date) -> Value {
             "status": 1,
             "notes": null,
         },
-    })
+    });
+    if detail == Detail::Complete {
+        let observation = &mut record["observation_data"];
+        observation["value"] = value(&mut dice);
+        observation["components"] = json!([
+            { "code": "valence", "value": value(&mut dice) },
+            { "code": "arousal", "value": value(&mut dice) },
+        ]);
+        observation["status"] = json!(dice.whole(1, 2));
+        observation["notes"] = json!("came after a short night");
+    }
+    record
 }
 
-/// The `data` of a `lab_report.completed` event.
-#[must_use]
-pub fn lab_results(seed: u64, session_id: &str, date: Date) -> Value {
-    let mut dice = Dice::of(seed, &["lab", session_id]);
-    let result = |name: &str, key: &str, value: f64, unit: &str| {
-        json!({
-            "source": { "name": name, "value": value.to_string(), "units": unit },
-            "biomarker": { "key": key, "display_name": name },
-            "measurement": { "type": "numeric", "numeric": value, "units": unit },
-            "interpretation": { "flag": "normal", "source": "reported" },
-        })
-    };
-    let results = [
-        result("Ferritin", "ferritin", dice.real(30.0, 180.0, 1), "ug/L"),
-        result("Vitamin D", "vitamin_d", dice.real(40.0, 120.0, 1), "nmol/L"),
-    ];
-    json!({
-        "session_id": session_id,
-        "report_date": date.to_string(),
-        "report_locale": "en-GB",
-        "results_count": results.len(),
-        "results": results,
-    })
+/// One of four types, each with the field that belongs to it.
+fn value(dice: &mut Dice) -> Value {
+    match dice.whole(1, 4) {
+        1 => json!({ "value_type": 1, "quantity": dice.real(0.5, 9.5, 1), "unit": "count" }),
+        2 => json!({ "value_type": 2, "boolean": dice.chance(0.5) }),
+        3 => json!({ "value_type": 3, "text": "dull, behind the eyes" }),
+        _ => json!({ "value_type": 4, "code": "moderate_pleasant" }),
+    }
 }

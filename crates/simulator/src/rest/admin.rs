@@ -192,3 +192,34 @@ fn filter(query: &Query, now_ms: i64) -> Result<Filter, Problem> {
         until_ms: moment("until")?.unwrap_or(i64::MAX),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW_MS: i64 = 1_780_315_200_000;
+    const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
+
+    #[track_caller]
+    fn check(pairs: &[(&str, &str)], since_days_ago: i64) {
+        let query = pairs.iter().map(|(name, value)| ((*name).to_owned(), vec![(*value).to_owned()])).collect();
+        let since_ms = filter(&query, NOW_MS).map(|filter| filter.since_ms).ok();
+        assert_eq!(since_ms, Some(NOW_MS - since_days_ago * DAY_MS));
+    }
+
+    #[test]
+    fn a_week_is_listed_and_one_event_is_looked_for_in_a_fortnight() {
+        check(&[], 7);
+        check(&[("outcome", "failed")], 7);
+        check(&[("event_id", "e")], 14);
+        check(&[("since", "2026-05-22T12:00:00Z")], 10);
+    }
+
+    #[test]
+    fn what_is_no_filter_is_refused() {
+        for pair in [("outcome", "lost"), ("since", "yesterday"), ("until", "2026-13-01T00:00:00Z")] {
+            let query = Query::from([(pair.0.to_owned(), vec![pair.1.to_owned()])]);
+            assert!(filter(&query, NOW_MS).is_err(), "{pair:?}");
+        }
+    }
+}

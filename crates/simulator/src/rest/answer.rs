@@ -19,6 +19,8 @@ use crate::rate_limit::{Budget, Verdict};
 use crate::rest::window::Window;
 use crate::settings::Dialect;
 use crate::user::User;
+use crate::webhook::Parcel;
+use crate::whims::seed_of;
 use crate::world::World;
 
 pub(crate) struct Asked {
@@ -38,7 +40,7 @@ impl Asked {
 pub(crate) fn answer_now(world: &World, asked: &Asked) -> HttpResponse {
     let user = asked.user.to_json();
     if asked.kind == "athlete" {
-        let athlete = athlete(world.seed, &asked.user.user_id, world.clock.today());
+        let athlete = athlete(seed_of(world, &asked.user.user_id), &asked.user.user_id, world.clock.today());
         return HttpResponse::Ok().json(json!({ "athlete": athlete, "type": "athlete", "user": user }));
     }
     let wearing = |record| worn(record, &asked.user.provider);
@@ -100,31 +102,33 @@ fn deliver(world: &World, asked: &Asked, reference: &str) {
     let mut user = asked.user.clone();
     user.last_webhook_update = Some(world.clock.stamp());
     lock(&world.users).touch(&user.user_id, &user.last_webhook_update);
-    if asked.is_large() {
+    let (announcements, chunks) = if asked.is_large() {
         let (announcements, chunks) =
             large_request::parcels(world, &asked.kind, &user, reference, records(world, asked));
-        let disturbance = disturbance::take(world, &asked.kind, &user.user_id).unwrap_or_default();
-        let Sending { parcels, again, again_after } = disturbance.apply(announcements, chunks);
-        let sent = world.dispatch(parcels, Duration::ZERO);
-        if !again.is_empty() {
-            let courier = world.courier.clone();
-            drop(world.courier.beside(async move {
-                // A simulator that stops sends nothing more; otherwise the first sending cannot fail.
-                sent.await.ok();
-                drop(courier.dispatch(again, again_after));
-            }));
-        }
+        (Vec::from(announcements), chunks)
+    } else {
+        let event = if asked.kind == "athlete" {
+            athlete_event(&user, athlete(seed_of(world, &user.user_id), &user.user_id, world.clock.today()))
+        } else {
+            data_event(&asked.kind, &user, records(world, asked))
+        };
+        let reference = Some(reference.to_owned());
+        (vec![], vec![Parcel { trace_id: reference.clone(), reference, ..world.parcel(&event) }])
+    };
+    let disturbance = disturbance::take(world, &asked.kind, &user.user_id, asked.is_large()).unwrap_or_default();
+    let Sending { parcels, again, again_after } = disturbance.apply(announcements, chunks);
+    let sent = world.dispatch(parcels, Duration::ZERO);
+    if again.is_empty() {
+        // The answer to this call does not wait for the webhooks.
+        drop(sent);
         return;
     }
-    let event = if asked.kind == "athlete" {
-        athlete_event(&user, athlete(world.seed, &user.user_id, world.clock.today()))
-    } else {
-        data_event(&asked.kind, &user, records(world, asked))
-    };
-    let mut parcel = world.parcel(&event);
-    parcel.trace_id = Some(reference.to_owned());
-    parcel.reference = Some(reference.to_owned());
-    drop(world.dispatch(vec![parcel], Duration::ZERO));
+    let courier = world.courier.clone();
+    drop(world.courier.beside(async move {
+        // A simulator that stops sends nothing more; otherwise the first sending cannot fail.
+        sent.await.ok();
+        drop(courier.dispatch(again, again_after));
+    }));
 }
 
 fn accepted(dialect: Dialect, asked: &Asked, reference: &str) -> HttpResponse {

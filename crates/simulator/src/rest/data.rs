@@ -14,6 +14,7 @@ use crate::rest::answer::{Asked, add_budget, answer_now, rate_limit, send_later,
 use crate::rest::credentials::Caller;
 use crate::rest::not_found;
 use crate::rest::window::Window;
+use crate::whims::budget_of;
 use crate::world::World;
 
 const KINDS: [&str; 7] = ["activity", "athlete", "body", "daily", "menstruation", "nutrition", "sleep"];
@@ -48,23 +49,23 @@ pub(crate) async fn read(
         kind: kind.into_inner(),
         user,
     };
-    let dials = world.dials();
-    if asked.to_webhook && dials.webhook_url.is_none() {
+    if asked.to_webhook && lock(&world.dials).webhook_url.is_none() {
         return Err(refuse(StatusCode::BAD_REQUEST, "no destination is configured"));
     }
+    let budget = budget_of(&world, &asked.user.user_id);
     let verdict = lock(&world.spent).entry(asked.user.user_id.clone()).or_default().ask(
-        dials.budget,
+        budget,
         asked.window.cost_days(),
         world.clock.unix_ms(),
     );
-    over_budget(&request, dials.budget, verdict)?;
+    over_budget(&request, budget, verdict)?;
     let outage = lock(&world.outages).of(&asked.user.provider, world.clock.unix_ms());
     if let Some(outage) = outage {
         let kept = flag("retry_if_rate_limited") == Some(true) && asked.to_webhook && outage.is_rate_limit();
         return if kept { Ok(send_when_well(&world, asked, &outage)) } else { failed(&request, &asked, &outage) };
     }
     let mut answer = if asked.to_webhook { send_later(&world, &asked) } else { answer_now(&world, &asked) };
-    add_budget(&mut answer, dials.budget, verdict);
+    add_budget(&mut answer, budget, verdict);
     Ok(answer)
 }
 

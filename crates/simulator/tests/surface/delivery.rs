@@ -49,6 +49,17 @@ async fn a_delivery_can_be_made_wrong() {
 }
 
 #[tokio::test]
+async fn the_older_platform_has_two_headers_of_its_own() {
+    let stage = Stage::set().await;
+    stage.control("/settings", json!({ "older_headers": true })).await;
+    stage.control("/events", json!({ "type": "daily", "reference": "r-1" })).await;
+    let delivery = stage.receiver.wait_for(1).await.remove(0);
+    assert!(delivery.header("terra-signature").unwrap().starts_with("t="));
+    assert_eq!(delivery.header("terra-reference"), Some("r-1"));
+    assert!(delivery.headers.iter().all(|(name, _)| !name.starts_with("x-terra")));
+}
+
+#[tokio::test]
 async fn whatever_is_not_2xx_is_tried_again_under_the_same_ids() {
     let stage = Stage::set_with(impatient()).await;
     stage.receiver.answer_next(&[500, 303, 401]);
@@ -58,7 +69,7 @@ async fn whatever_is_not_2xx_is_tried_again_under_the_same_ids() {
         assert!(tries.iter().all(|one| one.header(header) == tries[0].header(header)));
     }
     assert!(tries.iter().all(|one| one.body == tries[0].body));
-    let log = stage.control_get("/deliveries").await;
+    let log = stage.quiet().await;
     let statuses: Vec<_> = log["items"].as_array().unwrap().iter().map(|one| one["status"].clone()).collect();
     assert_eq!(statuses, [500, 303, 401, 200]);
     assert_eq!(log["pending"], 0);
@@ -70,12 +81,7 @@ async fn a_delivery_is_given_up_at_the_end_of_the_schedule() {
     let stage = Stage::set_with(Settings { retry, ..Settings::default() }).await;
     stage.receiver.answer_next(&[500; 10]);
     stage.control("/events", json!({ "type": "daily", "retry": true })).await;
-    let quiet = async {
-        while stage.control_get("/deliveries").await["pending"] != 0 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), quiet).await.unwrap();
+    stage.quiet().await;
     assert_eq!(stage.receiver.received().len(), 3);
 }
 

@@ -1,5 +1,7 @@
 //! Terra's own history of deliveries, and sending one of them again.
 
+use std::time::Duration;
+
 use reqwest::Response;
 use serde_json::{Value, json};
 use simulator::{RetrySchedule, Settings};
@@ -21,6 +23,23 @@ async fn listed(stage: &Stage, query: &str) -> Value {
     let answer = admin(stage, query).await;
     assert_eq!(answer.status(), 200, "{query}");
     answer.json().await.unwrap()
+}
+
+/// Waits until a list has so many rows: a row is written when the answer is back, which is a moment
+/// after the destination got the delivery.
+async fn with_rows(stage: &Stage, query: &str, count: usize) -> Value {
+    let enough = async {
+        loop {
+            let page = listed(stage, query).await;
+            if page["data"].as_array().unwrap().len() >= count {
+                return page;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let page = tokio::time::timeout(Duration::from_secs(10), enough).await.unwrap();
+    assert_eq!(page["data"].as_array().unwrap().len(), count);
+    page
 }
 
 fn types(page: &Value) -> Vec<&str> {
@@ -55,6 +74,7 @@ async fn every_attempt_is_a_row_and_failed_ones_can_be_listed() {
     stage.receiver.answer_next(&[500, 401, 200]);
     stage.control("/events", json!({ "type": "sleep", "retry": true })).await;
     stage.receiver.wait_for(2).await;
+    with_rows(&stage, "", 2).await;
     stage.control("/events", json!({ "type": "daily" })).await;
     stage.simulator.set_webhook_url(Some("http://127.0.0.1:9/nobody".to_owned()));
     let url = format!("{}/_simulator/events", stage.simulator.base_url());
@@ -110,6 +130,7 @@ async fn a_failed_event_can_be_read_and_sent_again() {
     for header in ["x-terra-trace-id", "x-terra-ordering-timestamp", "terra-reference"] {
         assert_eq!(again.header(header), lost.header(header), "{header}");
     }
+    with_rows(&stage, &format!("?event_id={id}"), 2).await;
     let retrieved: Value = admin(&stage, &format!("/{id}")).await.json().await.unwrap();
     assert_eq!(retrieved["http_status"], 200);
     let wrong = json!({ "event_id": row["event_id"], "data_type": "daily", "user_id": row["user_id"] });
@@ -131,6 +152,5 @@ async fn a_resend_may_arrive_twice_under_another_trace_id() {
     assert_ne!(row["event_id"], trace_ids[0]);
     assert_ne!(trace_ids[0], trace_ids[1]);
     assert_eq!(trace_ids[1], trace_ids[2]);
-    let found = listed(&stage, &format!("?event_id={}", row["event_id"].as_str().unwrap())).await;
-    assert_eq!(found["data"].as_array().unwrap().len(), 3);
+    with_rows(&stage, &format!("?event_id={}", row["event_id"].as_str().unwrap()), 3).await;
 }

@@ -1,5 +1,7 @@
 //! A simulator, a receiver, and a client that can do what a browser and an app do.
 
+use std::time::Duration;
+
 use reqwest::{Client, Response};
 use serde_json::{Value, json};
 use simulator::{Settings, Simulator, start};
@@ -25,7 +27,10 @@ impl Stage {
         let receiver = Receiver::start();
         let settings = Settings { webhook_url: Some(receiver.url.clone()), start_unix_seconds: Some(NOON), ..settings };
         let simulator = start(settings.clone()).await.unwrap();
-        let client = Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().unwrap();
+        // Shorter than servers keep an idle connection, so that none is used while it closes.
+        let idle = Duration::from_secs(2);
+        let none = reqwest::redirect::Policy::none();
+        let client = Client::builder().redirect(none).no_proxy().pool_idle_timeout(idle).build().unwrap();
         Self { simulator, receiver, client, settings }
     }
 
@@ -68,5 +73,19 @@ impl Stage {
     pub(crate) async fn control_delete(&self, path: &str) {
         let url = format!("{}/_simulator{path}", self.simulator.base_url());
         assert_eq!(self.client.delete(url).send().await.unwrap().status(), 204, "{path}");
+    }
+
+    /// Waits until every webhook is accepted or given up, and answers the log of deliveries.
+    pub(crate) async fn quiet(&self) -> Value {
+        let settled = async {
+            loop {
+                let log = self.control_get("/deliveries").await;
+                if log["pending"] == 0 {
+                    return log;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), settled).await.unwrap()
     }
 }

@@ -1,0 +1,67 @@
+//! Leaves of a night.
+
+use crate::generate::complete::Fill::{At, Id, Is, Real, Scores, Whole};
+use crate::generate::complete::Leaf;
+use crate::generate::complete::shared::{DEVICE, HEART_RATE};
+
+/// Those that no other kind has.
+pub(super) const OWN: &[Leaf] = &[
+    ("data_enrichment.sleep_score", Real(20.0, 98.0, 1)),
+    ("data_enrichment.sleep_contributors", Scores),
+    ("data_enrichment.readiness_score", Real(20.0, 98.0, 1)),
+    ("data_enrichment.readiness_contributors", Scores),
+    ("data_enrichment.sleep_score_v2", Real(20.0, 98.0, 1)),
+    ("data_enrichment.sleep_score_v2_contributors", Scores),
+    ("data_enrichment.respiratory_score_v2", Real(20.0, 98.0, 1)),
+    ("data_enrichment.respiratory_score_v2_contributors", Scores),
+    ("metadata.end_time", At(22)),
+    ("metadata.is_nap", Is(false)),
+    ("metadata.start_time", At(7)),
+    ("metadata.summary_id", Id),
+    ("metadata.timestamp_localization", Whole(0, 1)),
+    ("metadata.upload_type", Whole(1, 1)),
+    ("readiness_data.readiness", Whole(35, 98)),
+    ("readiness_data.recovery_level", Real(20.0, 98.0, 1)),
+    ("respiration_data.breaths_data.avg_breaths_per_min", Real(10.0, 20.0, 1)),
+    ("respiration_data.breaths_data.max_breaths_per_min", Real(10.0, 20.0, 1)),
+    ("respiration_data.breaths_data.min_breaths_per_min", Real(10.0, 20.0, 1)),
+    ("respiration_data.breaths_data.on_demand_reading", Is(false)),
+    ("respiration_data.breaths_data.samples[].timestamp", At(8)),
+    ("respiration_data.breaths_data.samples[].breaths_per_min", Real(10.0, 20.0, 1)),
+    ("respiration_data.breaths_data.start_time", At(7)),
+    ("respiration_data.breaths_data.end_time", At(22)),
+    ("respiration_data.oxygen_saturation_data.avg_saturation_percentage", Real(92.0, 99.0, 1)),
+    ("respiration_data.oxygen_saturation_data.end_time", At(22)),
+    ("respiration_data.oxygen_saturation_data.samples[].timestamp", At(8)),
+    ("respiration_data.oxygen_saturation_data.samples[].percentage", Real(92.0, 99.0, 1)),
+    ("respiration_data.oxygen_saturation_data.samples[].type", Whole(0, 1)),
+    ("respiration_data.oxygen_saturation_data.start_time", At(7)),
+    ("respiration_data.snoring_data.start_time", At(7)),
+    ("respiration_data.snoring_data.end_time", At(22)),
+    ("respiration_data.snoring_data.num_snoring_events", Whole(2, 40)),
+    ("respiration_data.snoring_data.samples[].timestamp", At(8)),
+    ("respiration_data.snoring_data.samples[].duration_seconds", Whole(30, 3600)),
+    ("respiration_data.snoring_data.total_snoring_duration_seconds", Whole(30, 3600)),
+    ("scores.sleep", Whole(35, 98)),
+    ("sleep_durations_data.asleep.duration_asleep_state_seconds", Whole(30, 3600)),
+    ("sleep_durations_data.asleep.duration_deep_sleep_state_seconds", Whole(30, 3600)),
+    ("sleep_durations_data.asleep.duration_light_sleep_state_seconds", Whole(30, 3600)),
+    ("sleep_durations_data.asleep.duration_REM_sleep_state_seconds", Whole(30, 3600)),
+    ("sleep_durations_data.asleep.num_REM_events", Whole(2, 40)),
+    ("sleep_durations_data.awake.duration_awake_state_seconds", Whole(30, 3600)),
+    ("sleep_durations_data.awake.duration_long_interruption_seconds", Whole(30, 3600)),
+    ("sleep_durations_data.awake.duration_short_interruption_seconds", Whole(30, 3600)),
+    ("sleep_durations_data.awake.num_out_of_bed_events", Whole(2, 40)),
+    ("sleep_durations_data.awake.num_wakeup_events", Whole(2, 40)),
+    ("sleep_durations_data.awake.sleep_latency_seconds", Whole(30, 3600)),
+    ("sleep_durations_data.awake.wake_up_latency_seconds", Whole(30, 3600)),
+    ("sleep_durations_data.hypnogram_samples[].timestamp", At(8)),
+    ("sleep_durations_data.hypnogram_samples[].level", Whole(0, 6)),
+    ("sleep_durations_data.other.duration_in_bed_seconds", Whole(30, 3600)),
+    ("sleep_durations_data.other.duration_unmeasurable_sleep_seconds", Whole(0, 600)),
+    ("sleep_durations_data.sleep_efficiency", Real(1.0, 90.0, 1)),
+    ("temperature_data.delta", Real(-0.6, 0.7, 1)),
+];
+
+/// Those it shares, and where.
+pub(super) const SHARED: &[(&str, &[Leaf])] = &[("device_data", DEVICE), ("heart_rate_data", HEART_RATE)];
