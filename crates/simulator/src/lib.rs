@@ -5,7 +5,8 @@
 //! misunderstanding of Terra's documentation is not made twice in the same place.
 //!
 //! Equal seeds and an equal start of the clock give equal ids and equal data. Beyond what Terra has,
-//! routes below `/_simulator` send chosen events, show what was sent and asked, and cause faults.
+//! routes below `/_simulator` send chosen events, show what was sent and asked, cause faults, and play
+//! [`scenarios`]: stories with an end state that a receiver must reach.
 
 mod catalog;
 mod clock;

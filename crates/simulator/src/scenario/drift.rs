@@ -17,7 +17,7 @@ pub(super) const ALL: &[Line] = &[
     (
         "bad-records",
         "Between good records: no key, an impossible date, a number no float holds, data that is an object or missing, a NUL in a text, one record twice, one name twice.",
-        "The good records, and no others; every delivery was accepted; the connection still works.",
+        "The good records as they were, and nothing under the impossible date; what else can be read may be kept; every delivery was accepted; the connection still works.",
         NONE,
         bad,
     ),
