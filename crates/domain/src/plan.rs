@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use terra::event::{DataKind, Event, User};
 use terra::record as terra_record;
 
+use crate::backfill::{self, Noted};
 use crate::delivery::{Admission, Delivery};
 use crate::fetch::{self, FetchJob, FetchOrigin, Window, Wish};
 use crate::id::{AliasKey, Environment, ReferenceId, SessionId, derived_uuid};
@@ -35,6 +36,8 @@ pub struct Plan {
     pub auth_event: Option<AuthEvent>,
     pub session: Option<SessionResult>,
     pub backfill: Option<Backfill>,
+    /// What it says of a request for data, ours or not.
+    pub noted: Option<Noted>,
     /// Events that follow from this cause alone, such as a failed attempt to connect.
     pub notices: Vec<Outgoing>,
 }
@@ -169,6 +172,7 @@ impl Plan {
             auth_event: None,
             session: None,
             backfill: None,
+            noted: None,
             notices: Vec::new(),
         }
     }
@@ -183,10 +187,11 @@ fn plan_event(delivery: Delivery, event: Event, context: &Context) -> Plan {
     };
     let time = delivery.received_at;
     let cause = *delivery.id.0.as_bytes();
-    let mut plan = Plan::empty(delivery, Disposition::Process);
+    let noted = backfill::note(&delivery, &event);
+    let mut plan = Plan { noted, ..Plan::empty(delivery, Disposition::Process) };
     match event {
         Event::AuthSucceeded { user, widget_session_id } => {
-            plan.backfill = Some(backfill(&speaker, &user, time, &cause, context));
+            plan.backfill = Some(history(&speaker, &user, time, &cause, context));
             plan.session = Some(connected(&speaker, &user, None, widget_session_id.clone()));
             plan.auth_event = Some(
                 speaker.auth_event(&user, json!({ "widget_session_id": widget_session_id, "scopes": user.scopes })),
@@ -269,7 +274,8 @@ pub fn confirmed(session: SessionId, environment: &Environment, user: &User, at:
         records: Vec::new(),
         auth_event: None,
         session: Some(connected(&speaker, user, Some(session), None)),
-        backfill: Some(Backfill { certain: true, ..backfill(&speaker, user, at, &jobs_cause, context) }),
+        backfill: Some(Backfill { certain: true, ..history(&speaker, user, at, &jobs_cause, context) }),
+        noted: None,
         notices: Vec::new(),
     }
 }
@@ -327,7 +333,7 @@ fn connected(
     }
 }
 
-fn backfill(speaker: &Speaker, user: &User, time: Timestamp, cause: &[u8], context: &Context) -> Backfill {
+fn history(speaker: &Speaker, user: &User, time: Timestamp, cause: &[u8], context: &Context) -> Backfill {
     let alias = speaker.alias(user);
     let kinds = context.capabilities.history_kinds(user.provider.as_deref());
     let today = time.to_zoned(jiff::tz::TimeZone::UTC).date();

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod backfills;
 mod bench;
 mod command;
 mod config;
@@ -46,6 +47,8 @@ enum Command {
     Topology(command::topology::Args),
     /// People's connections: list, show, decide
     Connections(command::connections::Args),
+    /// Ask Terra for a person's data and see it arrive
+    Backfill(command::backfill::Args),
     /// The ledger of deliveries
     Deliveries(command::deliveries::Args),
     /// A stand-in for Terra, or one signed event
@@ -81,6 +84,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Migrate(args) => command::migrate::run(args).await,
         Command::Topology(args) => command::topology::run(args).await,
         Command::Connections(args) => command::connections::run(args).await,
+        Command::Backfill(args) => command::backfill::run(args).await,
         Command::Deliveries(args) => command::deliveries::run(args).await,
         Command::Simulate(args) => command::simulate::run(args).await,
         Command::Verify(args) => command::verify::run(args).await,

@@ -20,7 +20,7 @@ use crate::lifecycle::Lifecycle;
 use crate::roles::Roles;
 use crate::telemetry::{DoorMetrics, UPKEEP_EVERY};
 use crate::wiring::{self, Ports};
-use crate::{fetcher, relay, resolving, upkeep, worker};
+use crate::{backfills, fetcher, relay, resolving, upkeep, worker};
 
 /// For publishes in flight when everything that publishes has ended.
 const QUEUE_GRACE: Duration = Duration::from_secs(2);
@@ -192,6 +192,7 @@ impl Running {
         for _ in 0..config.workers {
             tasks.spawn(fetcher::run(ports.clone(), config.clone(), stop()));
         }
+        tasks.spawn(backfills::run(ports.clone(), config.clone(), stop()));
         tasks.spawn(upkeep::run(ports.clone(), config.clone(), stop()));
         tasks.spawn(upkeep::learn_capabilities(ports.clone(), stop()));
         if let Some(resolver) = &ports.resolver {

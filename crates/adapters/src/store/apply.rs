@@ -18,6 +18,7 @@ use domain::outgoing::{Happening, Outgoing};
 use domain::plan::{Cause, Disposition, Plan};
 use jiff::Timestamp;
 
+use super::backfill::Notes;
 use super::tx::{AliasRow, LedgerOutcome, LedgerRow, Tx};
 use super::{Applied, Prepared, ReferencePolicy, StoreError};
 
@@ -80,6 +81,7 @@ pub async fn apply<T: Tx + ?Sized>(
 
     let owners = Owners::new(&rows, connections);
     let written = write_records(tx, batch, &fresh, &happenings, &owners, now, &mut events).await?;
+    tx.note_requests(&Notes::of(plans.iter().copied()), now).await?;
     events.extend(plans.iter().flat_map(|plan| &plan.notices).map(|notice| noticed(notice, policy)));
     tx.insert_events(&events).await?;
     let history: Vec<_> =

@@ -17,6 +17,7 @@ use domain::session::SessionResult;
 use jiff::Timestamp;
 
 use super::StoreError;
+use super::backfill::Notes;
 use crate::payloads::Sealed;
 
 /// An alias as stored: its facts, and what was last concluded of it.
@@ -198,6 +199,9 @@ pub trait Tx: Send {
         &mut self,
         references: &[(Environment, String)],
     ) -> Result<BTreeMap<(Environment, String), FetchOrigin>, StoreError>;
+
+    /// Keeps what deliveries say of requests for data, and has the backfills concerned looked at.
+    async fn note_requests(&mut self, notes: &Notes, at: Timestamp) -> Result<(), StoreError>;
 
     /// Decides pending sessions; answers the indexes whose result belongs to a session of ours, decided now or before
     /// with the same outcome.

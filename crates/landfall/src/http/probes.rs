@@ -108,6 +108,9 @@ async fn refresh_gauges(app: &App, read: &GaugesRead) {
     }
     let Some(stats) = stats else { return };
     gauge!(telemetry::DEAD_LETTERS).set(stats.dead_letters as f64);
+    gauge!(telemetry::BACKFILLS_OPEN).set(stats.backfills_open as f64);
+    gauge!(telemetry::BACKFILLS_STALLED).set(stats.backfills_stalled as f64);
+    gauge!(telemetry::FETCH_OPEN).set(stats.fetch_open as f64);
     gauge!(telemetry::OUTBOX_PENDING).set(stats.outbox_pending as f64);
     gauge!(telemetry::EVENTS_HELD).set(stats.events_held as f64);
     let mut connections = BTreeMap::new();

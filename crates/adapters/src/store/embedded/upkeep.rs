@@ -6,6 +6,7 @@ use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, params};
 
+use super::backfill_upkeep;
 use super::column::ms;
 use crate::embedded::schema_version;
 use crate::payloads::Sealed;
@@ -52,7 +53,8 @@ pub(super) fn step(connection: &Connection, now: Timestamp, keep_deliveries: Dur
     let processed = connection.prepare_cached(PROCESSED)?.execute(params![before(PROCESSED_KEEP), rows_max])?;
     let sessions = connection.prepare_cached(SESSIONS)?.execute(params![before(SESSION_KEEP), rows_max])?;
 
-    let more = [bodies.len(), processed, sessions].contains(&ROWS_MAX);
+    let fetching = backfill_upkeep::step(connection, now, ROWS_MAX)?;
+    let more = fetching || [bodies.len(), processed, sessions].contains(&ROWS_MAX);
     let unneeded = bodies.into_iter().map(|body| Sealed(Bytes::from(body))).filter(Sealed::is_stored).collect();
     Ok(Step { unneeded, more })
 }

@@ -13,8 +13,9 @@ use domain::session::SessionResult;
 use jiff::Timestamp;
 
 use super::unit::Db;
-use super::{enqueue, events, fetch, history, identity, ledger, processed, records, references, sessions};
+use super::{backfill, enqueue, events, fetch, history, identity, ledger, processed, records, references, sessions};
 use crate::store::StoreError;
+use crate::store::backfill::Notes;
 use crate::store::tx::{AliasRow, LedgerRow, ProcessedRow, RecordWrite, Tx};
 
 #[async_trait]
@@ -110,6 +111,10 @@ impl Tx for Db {
         references: &[(Environment, String)],
     ) -> Result<BTreeMap<(Environment, String), FetchOrigin>, StoreError> {
         fetch::references(self, references).await
+    }
+
+    async fn note_requests(&mut self, notes: &Notes, at: Timestamp) -> Result<(), StoreError> {
+        backfill::note(self, notes, at).await
     }
 
     async fn decide_sessions(

@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Span, Timestamp};
 use tokio_postgres::Row;
 
+use super::backfill_upkeep;
 use super::row::get;
 use super::unit::{Db, Units};
 use crate::payloads::Sealed;
@@ -47,6 +48,7 @@ pub(super) async fn run(units: &Units, now: Timestamp, keep_deliveries: Duration
     }
     delete_old(units, DELETE_PROCESSED, before(now, KEEP_PROCESSED)).await?;
     delete_old(units, DELETE_SESSIONS, before(now, KEEP_SESSIONS)).await?;
+    backfill_upkeep::run(units, now).await?;
     Ok(unneeded)
 }
 
@@ -156,7 +158,7 @@ const DELETE_SESSIONS: &str = "
 DELETE FROM connect_session
  WHERE ctid = ANY (ARRAY(SELECT ctid FROM connect_session WHERE expires_at < $1 LIMIT $2))";
 
-async fn delete_old(units: &Units, sql: &'static str, end: Timestamp) -> Result<(), StoreError> {
+pub(super) async fn delete_old(units: &Units, sql: &'static str, end: Timestamp) -> Result<(), StoreError> {
     for _ in 0..BATCHES_MAX {
         let deleted =
             units.single(move |db| Box::pin(async move { db.execute(sql, &[&end, &BATCH_ROWS]).await })).await?;
