@@ -164,7 +164,7 @@ fn an_ordinary_request_is_whole_with_its_first_delivery() {
 fn a_gap_that_comes_fills_and_one_that_never_comes_ends_after_three_rounds() {
     let root = asked(1, AskState::Requested, announced(37, (1..=37).filter(|number| *number != 12)), None);
     let gap = |number: u128, round: u32, state: AskState| asked(number, state, Sent::default(), Some((root.id, round)));
-    let with = |gaps: &[Asked]| conclude(&[&[root.clone()], gaps].concat(), at(10_000), STALL);
+    let with = |gaps: &[Asked]| conclude(&[std::slice::from_ref(&root), gaps].concat(), at(10_000), STALL);
     assert!(matches!(with(&[gap(2, 1, AskState::Queued)]), Conclusion::Open { again, .. } if again.is_empty()));
     assert_eq!(with(&[gap(2, 1, AskState::Answered)]), Conclusion::Complete);
     let filled = [root.clone(), gap(2, 1, AskState::Answered)];
