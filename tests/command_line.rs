@@ -13,12 +13,13 @@ crate::on_every_engine!(
 );
 
 /// Every command of the top level.
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 12] = [
     "dev",
     "serve",
     "migrate",
     "topology",
     "connections",
+    "backfill",
     "deliveries",
     "simulate",
     "verify",

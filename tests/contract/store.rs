@@ -6,6 +6,7 @@ mod database;
 mod postgres;
 
 mod any_order;
+mod backfill;
 mod duplicates;
 mod events;
 mod fetch;
@@ -105,6 +106,17 @@ mod reference_is_the_user {
         events::a_lease_passes_on_when_it_ends_or_is_let_go,
         events::of_many_that_want_a_lease_one_gets_it,
         events::what_is_published_is_not_offered_again,
+        backfill::chunks_before_their_announcement_count,
+        backfill::an_announcement_before_the_answer_counts,
+        backfill::a_late_duplicate_chunk_changes_nothing,
+        backfill::chunks_of_one_batch_count_one_by_one,
+        backfill::a_stalled_one_asks_again_for_the_missing_days_alone,
+        backfill::a_gap_that_never_comes_ends_incomplete_after_three_rounds,
+        backfill::a_lost_answer_counts_once,
+        backfill::ordinary_requests_are_whole_with_their_first_delivery,
+        backfill::a_large_request_that_we_did_not_make_has_an_account_too,
+        backfill::a_day_that_two_wish_for_completes_both,
+        backfill::accounts_go_ninety_days_after_they_were_closed,
         fetch::a_fetcher_taken_for_dead_is_fenced_off,
         fetch::the_pace_bounds_what_is_leased,
         fetch::fetchers_side_by_side_lease_different_jobs,

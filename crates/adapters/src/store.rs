@@ -14,8 +14,9 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use domain::backfill::BackfillState;
 use domain::fetch::{FetchJob, PauseScope, Reaction};
-use domain::id::{ConnectionId, Environment, FetchJobId, RecordId, ReferenceId, SessionId, UserId};
+use domain::id::{BackfillId, ConnectionId, Environment, FetchJobId, RecordId, ReferenceId, SessionId, UserId};
 use domain::outgoing::Published;
 use domain::plan::{Plan, Sighting};
 use domain::record::Scores;
@@ -38,11 +39,12 @@ mod record_table;
 pub mod tx;
 pub mod view;
 
+pub use backfill::{BackfillRound, Notes};
 pub use fetching::FetchAsk;
 pub use tx::{LedgerOutcome, Reprojection, StoredDocument};
 pub use view::{
-    AuthEventView, ConnectionView, DeliveryView, DriftView, FetchView, Listing, Page, RecordView, Silences, SilentView,
-    StaleView, Stats, UsageBy, UsageFilter, UsageTotals, UsageView,
+    AuthEventView, BackfillView, ConnectionView, DeliveryView, DriftView, FetchView, Listing, Page, RecordView,
+    Silences, SilentView, StaleView, Stats, UsageBy, UsageFilter, UsageTotals, UsageView,
 };
 
 /// A plan with its bytes sealed: the delivery's own, and one document per record, in the plan's order.
@@ -231,6 +233,12 @@ pub struct DriftFilter {
     pub provider: Option<String>,
 }
 
+#[derive(Debug, Clone, Default)]
+pub struct BackfillFilter {
+    pub user: Option<UserId>,
+    pub state: Option<BackfillState>,
+}
+
 /// The instants a listing of records covers: `from` inclusive, `to` exclusive.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Span {
@@ -335,6 +343,25 @@ pub trait Store: Send + Sync {
     async fn enqueue_fetches(&self, jobs: &[FetchJob], now: Timestamp) -> Result<(), StoreError>;
     async fn fetch(&self, id: FetchJobId) -> Result<Option<FetchView>, StoreError>;
     async fn fetches(&self, filter: &FetchFilter, page: &Page) -> Result<Listing<FetchView>, StoreError>;
+
+    // --- backfills
+
+    /// Looks at open backfills that are due: counts what came, asks again for what is missing of those that stall, and
+    /// closes those that are done, with an event. Safe to run from many processes at once.
+    async fn settle_backfills(&self, now: Timestamp, stall: Duration, limit: u32) -> Result<BackfillRound, StoreError>;
+    async fn backfills(
+        &self,
+        filter: &BackfillFilter,
+        page: &Page,
+        now: Timestamp,
+    ) -> Result<Listing<BackfillView>, StoreError>;
+    /// One with all its requests, counted now.
+    async fn backfill(
+        &self,
+        id: BackfillId,
+        now: Timestamp,
+        stall: Duration,
+    ) -> Result<Option<BackfillView>, StoreError>;
 
     // --- what runs once
 

@@ -3,6 +3,7 @@
 //! Nothing here reads a clock, draws a random number, opens a socket or logs. The shell (`crates/landfall`) gathers
 //! what a decision needs, calls a function of this crate, and carries out the data it gets back.
 
+pub mod backfill;
 pub mod delivery;
 pub mod fetch;
 pub mod id;

@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use terra::event::{DataKind, Event, User};
 
+use crate::backfill::{self, Noted};
 use crate::delivery::{Admission, Delivery};
 use crate::fetch::{self, FetchJob, FetchOrigin, Window, Wish};
 use crate::id::{AliasKey, Environment, ReferenceId, SessionId, derived_uuid};
@@ -55,6 +56,8 @@ pub struct Plan {
     pub instead: Vec<FetchJob>,
     /// A word for the ledger about a delivery that was processed.
     pub remark: Option<&'static str>,
+    /// What it says of a request for data, ours or not.
+    pub noted: Option<Noted>,
     /// Events that follow from this cause alone, such as a failed attempt to connect.
     pub notices: Vec<Outgoing>,
 }
@@ -193,6 +196,7 @@ impl Plan {
             backfill: None,
             instead: Vec::new(),
             remark: None,
+            noted: None,
             notices: Vec::new(),
         }
     }
@@ -207,10 +211,11 @@ fn plan_event(delivery: Delivery, event: Event<'_>, body: &Bytes, context: &Cont
     };
     let time = delivery.received_at;
     let cause = *delivery.id.0.as_bytes();
-    let mut plan = Plan::empty(delivery, Disposition::Process);
+    let noted = backfill::note(&delivery, &event);
+    let mut plan = Plan { noted, ..Plan::empty(delivery, Disposition::Process) };
     match event {
         Event::AuthSucceeded { user, widget_session_id } => {
-            plan.backfill = Some(backfill(&speaker, &user, time, &cause, context));
+            plan.backfill = Some(history(&speaker, &user, time, &cause, context));
             plan.session = Some(connected(&speaker, &user, None, widget_session_id.clone()));
             plan.auth_event = Some(
                 speaker.auth_event(&user, json!({ "widget_session_id": widget_session_id, "scopes": user.scopes })),
@@ -294,6 +299,7 @@ fn plan_event(delivery: Delivery, event: Event<'_>, body: &Bytes, context: &Cont
         | Event::S3Payload { .. }
         | Event::Informational { .. } => {}
     }
+    plan.noted = plan.noted.map(|noted| noted.with_days(plan.records.iter()));
     plan
 }
 
@@ -321,7 +327,8 @@ pub fn confirmed(session: SessionId, environment: &Environment, user: &User, at:
         session: Some(connected(&speaker, user, Some(session), None)),
         instead: Vec::new(),
         remark: None,
-        backfill: Some(Backfill { certain: true, ..backfill(&speaker, user, at, &jobs_cause, context) }),
+        backfill: Some(Backfill { certain: true, ..history(&speaker, user, at, &jobs_cause, context) }),
+        noted: None,
         notices: Vec::new(),
     }
 }
@@ -392,7 +399,7 @@ fn connected(
     }
 }
 
-fn backfill(speaker: &Speaker, user: &User, time: Timestamp, cause: &[u8], context: &Context) -> Backfill {
+fn history(speaker: &Speaker, user: &User, time: Timestamp, cause: &[u8], context: &Context) -> Backfill {
     let alias = speaker.alias(user);
     let kinds = context.capabilities.history_kinds(user.provider.as_deref());
     let today = time.to_zoned(jiff::tz::TimeZone::UTC).date();

@@ -1,5 +1,6 @@
 //! The command line: one module per command.
 
+pub(crate) mod backfill;
 pub(crate) mod bench;
 pub(crate) mod client;
 pub(crate) mod config;

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod backfills;
 mod bench;
 mod command;
 mod config;
@@ -49,6 +50,8 @@ enum Command {
     Topology(command::topology::Args),
     /// People's connections: list, show, decide
     Connections(command::connections::Args),
+    /// Ask Terra for a person's data and see it arrive
+    Backfill(command::backfill::Args),
     /// The ledger of deliveries
     Deliveries(command::deliveries::Args),
     /// The numbers to look at first, and what Terra will bill
@@ -86,6 +89,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Migrate(args) => command::migrate::run(args).await,
         Command::Topology(args) => command::topology::run(args).await,
         Command::Connections(args) => command::connections::run(args).await,
+        Command::Backfill(args) => command::backfill::run(args).await,
         Command::Deliveries(args) => command::deliveries::run(args).await,
         Command::Stats(args) => command::stats::run(args).await,
         Command::Simulate(args) => command::simulate::run(args).await,

@@ -18,6 +18,7 @@ use domain::outgoing::{Happening, Outgoing};
 use domain::plan::{Cause, Disposition, Plan};
 use jiff::Timestamp;
 
+use super::backfill::Notes;
 use super::tx::{AliasRow, LedgerOutcome, LedgerRow, Tx};
 use super::{Applied, Prepared, ReferencePolicy, StoreError};
 
@@ -89,6 +90,7 @@ pub async fn apply<T: Tx + ?Sized>(
     tx.insert_fetch_jobs(&instead, now).await?;
     let undecided = doubt::jobs(&written.in_doubt, &origins, now);
     tx.insert_fetch_jobs(&undecided, now + doubt::SETTLE).await?;
+    tx.note_requests(&Notes::of(plans.iter().copied()), now).await?;
     events.extend(plans.iter().flat_map(|plan| &plan.notices).map(|notice| noticed(notice, policy)));
     tx.insert_events(&events).await?;
     let history: Vec<_> =

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::fetch::{FetchJob, PauseScope, Reaction};
-use domain::id::{ConnectionId, DeliveryId, Environment, FetchJobId, RecordId, SessionId, UserId};
+use domain::id::{BackfillId, ConnectionId, DeliveryId, Environment, FetchJobId, RecordId, SessionId, UserId};
 use domain::outgoing::Published;
 use domain::record::Scores;
 use domain::session::ConnectSession;
@@ -20,10 +20,11 @@ use rusqlite::Connection;
 use terra::event::DataKind;
 
 use super::{
-    Applied, AuthEventFilter, AuthEventView, ConnectionFilter, ConnectionView, Decided, DeliveryFilter, DeliveryView,
-    DriftCount, DriftFilter, DriftView, FetchAsk, FetchFilter, FetchView, Found, Holder, LeasedFetch, Listing,
-    OpenReference, Page, Prepared, RecordView, ReferenceAnswer, ReferencePolicy, Reprojection, Retry, Schema, Silences,
-    Span, StaleView, Stats, Store, StoreError, StoredDocument, UsageFilter, UsageTotals, UsageView,
+    Applied, AuthEventFilter, AuthEventView, BackfillFilter, BackfillRound, BackfillView, ConnectionFilter,
+    ConnectionView, Decided, DeliveryFilter, DeliveryView, DriftCount, DriftFilter, DriftView, FetchAsk, FetchFilter,
+    FetchView, Found, Holder, LeasedFetch, Listing, OpenReference, Page, Prepared, RecordView, ReferenceAnswer,
+    ReferencePolicy, Reprojection, Retry, Schema, Silences, Span, StaleView, Stats, Store, StoreError, StoredDocument,
+    UsageFilter, UsageTotals, UsageView,
 };
 use crate::embedded::Embedded;
 use crate::embedded::writer::Unwritten;
@@ -31,6 +32,8 @@ use crate::payloads::Sealed;
 use crate::queue::Job;
 
 mod backfill;
+mod backfill_read;
+mod backfill_upkeep;
 mod column;
 mod decide;
 mod deliveries;
@@ -223,6 +226,34 @@ impl Store for EmbeddedStore {
 
     async fn fetch(&self, id: FetchJobId) -> Result<Option<FetchView>, StoreError> {
         self.read(move |connection| fetch_read::fetch(connection, id)).await
+    }
+
+    async fn settle_backfills(&self, now: Timestamp, stall: Duration, limit: u32) -> Result<BackfillRound, StoreError> {
+        let mut round = BackfillRound::default();
+        for (account, _) in self.write(move |connection| backfill::claim(connection, now, limit)).await? {
+            let look = move |connection: &mut Connection| backfill::look_at_one(connection, &account, now, stall);
+            round.add(self.write(look).await?);
+        }
+        Ok(round)
+    }
+
+    async fn backfills(
+        &self,
+        filter: &BackfillFilter,
+        page: &Page,
+        now: Timestamp,
+    ) -> Result<Listing<BackfillView>, StoreError> {
+        let (filter, page) = (filter.clone(), page.clone());
+        self.read(move |connection| backfill_read::list(connection, &filter, &page, now)).await
+    }
+
+    async fn backfill(
+        &self,
+        id: BackfillId,
+        now: Timestamp,
+        stall: Duration,
+    ) -> Result<Option<BackfillView>, StoreError> {
+        self.read(move |connection| backfill_read::one(connection, id, now, stall)).await
     }
 
     async fn hold(&self, lease: Holder<'_>, now: Timestamp, until: Timestamp) -> Result<bool, StoreError> {

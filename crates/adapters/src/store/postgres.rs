@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::fetch::{FetchJob, PauseScope, Reaction};
-use domain::id::{ConnectionId, DeliveryId, Environment, FetchJobId, RecordId, SessionId, UserId};
+use domain::id::{BackfillId, ConnectionId, DeliveryId, Environment, FetchJobId, RecordId, SessionId, UserId};
 use domain::outgoing::Published;
 use domain::record::Scores;
 use domain::session::ConnectSession;
@@ -23,15 +23,18 @@ use terra::event::DataKind;
 use self::unit::{Done, Units};
 use super::apply::{self, Mode, Tried};
 use super::{
-    Applied, AuthEventFilter, AuthEventView, ConnectionFilter, ConnectionView, Decided, DeliveryFilter, DeliveryView,
-    DriftCount, DriftFilter, DriftView, FetchAsk, FetchFilter, FetchView, Found, Holder, LeasedFetch, Listing,
-    OpenReference, Page, Prepared, RecordView, ReferenceAnswer, ReferencePolicy, Reprojection, Retry, Schema, Silences,
-    Span, StaleView, Stats, Store, StoreError, StoredDocument, UsageFilter, UsageTotals, UsageView,
+    Applied, AuthEventFilter, AuthEventView, BackfillFilter, BackfillRound, BackfillView, ConnectionFilter,
+    ConnectionView, Decided, DeliveryFilter, DeliveryView, DriftCount, DriftFilter, DriftView, FetchAsk, FetchFilter,
+    FetchView, Found, Holder, LeasedFetch, Listing, OpenReference, Page, Prepared, RecordView, ReferenceAnswer,
+    ReferencePolicy, Reprojection, Retry, Schema, Silences, Span, StaleView, Stats, Store, StoreError, StoredDocument,
+    UsageFilter, UsageTotals, UsageView,
 };
 use crate::payloads::Sealed;
 use crate::queue::Job;
 
 mod backfill;
+mod backfill_read;
+mod backfill_upkeep;
 mod connect;
 mod drift;
 mod enqueue;
@@ -259,6 +262,29 @@ impl Store for PostgresStore {
 
     async fn fetch(&self, id: FetchJobId) -> Result<Option<FetchView>, StoreError> {
         single!(self, |db| fetch_read::fetch(db, id))
+    }
+
+    async fn settle_backfills(&self, now: Timestamp, stall: Duration, limit: u32) -> Result<BackfillRound, StoreError> {
+        backfill::settle(&self.units, now, stall, limit).await
+    }
+
+    async fn backfills(
+        &self,
+        filter: &BackfillFilter,
+        page: &Page,
+        now: Timestamp,
+    ) -> Result<Listing<BackfillView>, StoreError> {
+        let (filter, page) = (filter.clone(), page.clone());
+        single!(self, |db| backfill_read::list(db, &filter, &page, now))
+    }
+
+    async fn backfill(
+        &self,
+        id: BackfillId,
+        now: Timestamp,
+        stall: Duration,
+    ) -> Result<Option<BackfillView>, StoreError> {
+        single!(self, |db| backfill_read::one(db, id, now, stall))
     }
 
     async fn hold(&self, lease: Holder<'_>, now: Timestamp, until: Timestamp) -> Result<bool, StoreError> {

@@ -18,6 +18,7 @@ use super::events_stream;
 use super::problem::{self, Problem};
 use crate::connect::check_label;
 
+mod backfills;
 mod connections;
 mod drift;
 pub(crate) mod events;
@@ -55,6 +56,8 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
             .route("/dead-letters", web::get().to(ledger::dead_letters))
             .route("/fetches", web::get().to(fetches::list))
             .route("/fetches/{id}", web::get().to(fetches::show))
+            .route("/backfills", web::get().to(backfills::list))
+            .route("/backfills/{id}", web::get().to(backfills::show))
             .route("/events", web::get().to(events::list))
             .route("/events/stream", web::get().to(events_stream::stream))
             .route("/stats", web::get().to(overview::stats))

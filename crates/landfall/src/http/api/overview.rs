@@ -31,6 +31,8 @@ fn shown(stats: &Stats) -> Value {
         "events_held": stats.events_held,
         "open_references": stats.open_references,
         "fetch_open": stats.fetch_open,
+        "backfills_open": stats.backfills_open,
+        "backfills_stalled": stats.backfills_stalled,
     })
 }
 
