@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use adapters::store::postgres::{PostgresSettings, PostgresStore};
-use adapters::store::{Holder, ReferencePolicy, Schema, Store, StoreError};
+use adapters::store::{Holder, ReferencePolicy, SCHEMA_VERSION, Schema, Store, StoreError};
 use futures_util::future::join_all;
 use secrecy::SecretString;
 use uuid::Uuid;
@@ -56,9 +56,11 @@ async fn eight_processes_that_migrate_at_once_apply_each_version_once() {
     assert!(matches!(stores[0].schema().await.unwrap(), Schema::Behind { version: 0, .. }));
     let applied = join_all(stores.iter().map(|store| store.migrate())).await;
     let mut versions: Vec<u32> = applied.into_iter().flat_map(Result::unwrap).collect();
+    let count = versions.len();
     versions.sort();
-    assert_eq!(versions, [1, 2]);
-    assert_eq!(stores[7].schema().await.unwrap(), Schema::Fits { version: 2 });
+    versions.dedup();
+    assert_eq!((versions.len(), versions.last()), (count, Some(&SCHEMA_VERSION)));
+    assert_eq!(stores[7].schema().await.unwrap(), Schema::Fits { version: SCHEMA_VERSION });
     for store in stores {
         store.close().await;
     }
