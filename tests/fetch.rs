@@ -231,7 +231,11 @@ async fn every_refusal_has_its_own_reaction(engine: Engine) {
 }
 
 async fn a_used_up_allowance_lets_the_other_jobs_of_a_user_rest(engine: Engine) {
-    let app = TestApp::start_with(engine, Options::default().set("LANDFALL_BACKFILL_DAYS", "400")).await;
+    let app = TestApp::start_with(
+        engine,
+        Options::default().set("LANDFALL_BACKFILL_DAYS", "60").set("LANDFALL_FETCH_RATE", "5"),
+    )
+    .await;
     let used_up = json!({
         "status": 200,
         "body": { "status": "success", "type": "activity", "reference": "reference-1" },
@@ -267,7 +271,11 @@ async fn a_used_up_allowance_lets_the_other_jobs_of_a_user_rest(engine: Engine) 
 }
 
 async fn refused_credentials_pause_the_environment(engine: Engine) {
-    let app = TestApp::start_with(engine, Options::default().set("LANDFALL_BACKFILL_DAYS", "400")).await;
+    let app = TestApp::start_with(
+        engine,
+        Options::default().set("LANDFALL_BACKFILL_DAYS", "60").set("LANDFALL_FETCH_RATE", "5"),
+    )
+    .await;
     for kind in KINDS {
         fault(&app, kind, json!({ "status": 401, "times": 1_000 })).await;
     }
