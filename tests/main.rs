@@ -22,6 +22,7 @@ mod fetch;
 mod people;
 mod privacy;
 mod receive;
+mod reconcile;
 mod services;
 mod silence;
 mod tidy;

@@ -11,6 +11,7 @@ mod events;
 mod fetch;
 mod identity;
 mod ledger;
+mod reconcile;
 mod records;
 mod resolver;
 mod sessions;
@@ -125,6 +126,10 @@ mod reference_is_the_user {
         ledger::upkeep_names_the_payloads_that_nothing_needs_any_more,
         ledger::migrating_again_applies_nothing_and_the_schema_fits,
         ledger::an_empty_batch_is_nothing_to_do,
+        reconcile::any_order_with_reconciles_at_any_moment_ends_alike,
+        reconcile::a_lost_auth_and_a_lost_deauth_are_made_good,
+        reconcile::known_aliases_page_by_terra_user,
+        reconcile::runs_wait_in_order_and_keep_what_they_found,
         usage::a_delivery_is_counted_once_however_often_it_is_handed_out,
         usage::what_is_kept_without_effects_is_counted_once,
         usage::data_that_changes_no_record_is_told_apart,

@@ -18,6 +18,8 @@ use domain::fetch::{FetchJob, Pace, Reaction};
 use domain::id::{AliasKey, ConnectionId, Environment, RecordId, ReferenceId, SessionId, UserId};
 use domain::outgoing::Published;
 use domain::plan::Plan;
+use domain::reconcile::run::Reconcile;
+use domain::reconcile::{Known, ReconcileId};
 use domain::session::ConnectSession;
 use domain::settle::Settlement;
 use domain::silence::{Judgement, Seen};
@@ -155,11 +157,11 @@ pub enum Schema {
 }
 
 /// The schema level of this binary: it needs exactly what migrations up to here create.
-pub const SCHEMA_VERSION: u32 = 5;
+pub const SCHEMA_VERSION: u32 = 6;
 
 /// The oldest schema this binary still works with. Migrations only expand, so the schema goes first, and processes of
 /// the version before are replaced one by one on it.
-pub const SCHEMA_OLDEST: u32 = 5;
+pub const SCHEMA_OLDEST: u32 = 6;
 
 /// Judges a schema: `version` is the last migration applied, `readable_from` the oldest binary level that it suits,
 /// as its own migrations say.
@@ -171,6 +173,17 @@ pub fn judge_schema(version: u32, readable_from: u32) -> Schema {
     } else {
         Schema::Fits { version }
     }
+}
+
+/// What former reconciles tell the next.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ReconcileMarks {
+    /// When the schedule last asked for one.
+    pub scheduled: Option<Timestamp>,
+    /// The beginning of the last list of all users that was read to its end.
+    pub listed: Option<Timestamp>,
+    /// The last one revoked nobody because so many were gone.
+    pub refused: bool,
 }
 
 /// Filters of listings; `None` means any.
@@ -352,6 +365,24 @@ pub trait Store: Send + Sync {
     async fn usage_totals(&self, month: Date, free: u64) -> Result<UsageTotals, StoreError>;
     /// Numbers for gauges.
     async fn stats(&self, now: Timestamp) -> Result<Stats, StoreError>;
+
+    // --- reconcile
+
+    /// Aliases of an environment, or of a reference, by Terra user id.
+    async fn known_aliases(
+        &self,
+        environment: &Environment,
+        reference: Option<&ReferenceId>,
+        page: &Page,
+    ) -> Result<Listing<Known>, StoreError>;
+    /// Adds a run, or keeps how far it is.
+    async fn write_reconcile(&self, run: &Reconcile) -> Result<(), StoreError>;
+    async fn reconcile(&self, id: ReconcileId) -> Result<Option<Reconcile>, StoreError>;
+    /// Newest first.
+    async fn reconciles(&self, page: &Page) -> Result<Listing<Reconcile>, StoreError>;
+    /// The oldest run that is not over.
+    async fn next_reconcile(&self) -> Result<Option<Reconcile>, StoreError>;
+    async fn reconcile_marks(&self) -> Result<ReconcileMarks, StoreError>;
 
     // --- silence
 

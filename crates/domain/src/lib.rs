@@ -10,6 +10,7 @@ pub mod identity;
 pub mod order;
 pub mod outgoing;
 pub mod plan;
+pub mod reconcile;
 pub mod record;
 pub mod session;
 pub mod settle;

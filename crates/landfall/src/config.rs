@@ -45,6 +45,10 @@ pub(crate) struct Config {
     pub(crate) fetch_inline: bool,
     pub(crate) fetch_pace: Pace,
     pub(crate) retention_deliveries: Duration,
+    /// How often to compare with Terra's list of users; zero: only when asked.
+    pub(crate) reconcile_every: Duration,
+    /// Percent of the open connections that one reconcile may revoke.
+    pub(crate) reconcile_revoke_max: u8,
     /// How often to look who has fallen silent; zero: never.
     pub(crate) silence_every: Duration,
     /// Events a month per connection that Terra does not charge.

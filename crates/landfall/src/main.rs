@@ -13,6 +13,7 @@ mod exit;
 mod fetcher;
 mod http;
 mod lifecycle;
+mod reconcile;
 mod relay;
 mod resolving;
 mod roles;
@@ -49,6 +50,8 @@ enum Command {
     Connections(command::connections::Args),
     /// The ledger of deliveries
     Deliveries(command::deliveries::Args),
+    /// Compare with Terra's own list of users now
+    Reconcile(command::reconcile::Args),
     /// The numbers to look at first, and what Terra will bill
     Stats(command::stats::Args),
     /// A stand-in for Terra, or one signed event
@@ -85,6 +88,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Topology(args) => command::topology::run(args).await,
         Command::Connections(args) => command::connections::run(args).await,
         Command::Deliveries(args) => command::deliveries::run(args).await,
+        Command::Reconcile(args) => command::reconcile::run(args).await,
         Command::Stats(args) => command::stats::run(args).await,
         Command::Simulate(args) => command::simulate::run(args).await,
         Command::Verify(args) => command::verify::run(args).await,

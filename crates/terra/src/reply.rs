@@ -6,8 +6,8 @@ mod error;
 use serde_json::value::RawValue;
 
 pub use account::{
-    AuthToken, Integration, UserInfo, WidgetSession, auth_token, integrations_detailed, user_info, users_by_reference,
-    widget_session,
+    AuthToken, Integration, UserInfo, UserPage, WidgetSession, auth_token, integrations_detailed, subscriptions,
+    user_info, users_by_reference, widget_session,
 };
 pub use error::{ErrorReply, RateLimit, error_reply};
 

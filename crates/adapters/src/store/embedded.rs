@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::fetch::{FetchJob, Pace, Reaction};
-use domain::id::{AliasKey, ConnectionId, DeliveryId, Environment, RecordId, SessionId, UserId};
+use domain::id::{AliasKey, ConnectionId, DeliveryId, Environment, RecordId, ReferenceId, SessionId, UserId};
 use domain::outgoing::Published;
+use domain::reconcile::run::Reconcile;
+use domain::reconcile::{Known, ReconcileId};
 use domain::session::ConnectSession;
 use domain::settle::Settlement;
 use domain::silence::{Judgement, Seen};
@@ -21,8 +23,8 @@ use terra::event::DataKind;
 use super::{
     ActivityView, Applied, AuthEventFilter, AuthEventView, ConnectionFilter, ConnectionView, Decided, DeliveryFilter,
     DeliveryView, FetchFilter, FetchView, Found, Holder, LeasedFetch, Listing, OpenReference, Page, Prepared,
-    RecordView, ReferenceAnswer, ReferencePolicy, Retry, Schema, Silences, Span, StaleView, Stats, Store, StoreError,
-    UsageFilter, UsageTotals, UsageView,
+    ReconcileMarks, RecordView, ReferenceAnswer, ReferencePolicy, Retry, Schema, Silences, Span, StaleView, Stats,
+    Store, StoreError, UsageFilter, UsageTotals, UsageView,
 };
 use crate::embedded::Embedded;
 use crate::embedded::writer::Unwritten;
@@ -40,6 +42,7 @@ mod leases;
 mod ledger;
 mod read;
 mod read_records;
+mod reconcile;
 mod records;
 mod sessions;
 mod silence;
@@ -303,6 +306,38 @@ impl Store for EmbeddedStore {
 
     async fn stats(&self, _now: Timestamp) -> Result<Stats, StoreError> {
         self.read(|connection| read::stats(connection)).await
+    }
+
+    async fn known_aliases(
+        &self,
+        environment: &Environment,
+        reference: Option<&ReferenceId>,
+        page: &Page,
+    ) -> Result<Listing<Known>, StoreError> {
+        let (environment, reference, page) = (environment.clone(), reference.cloned(), page.clone());
+        self.read(move |connection| reconcile::known(connection, &environment, reference.as_ref(), &page)).await
+    }
+
+    async fn write_reconcile(&self, run: &Reconcile) -> Result<(), StoreError> {
+        let run = run.clone();
+        self.write(move |connection| reconcile::write(connection, &run)).await
+    }
+
+    async fn reconcile(&self, id: ReconcileId) -> Result<Option<Reconcile>, StoreError> {
+        self.read(move |connection| reconcile::one(connection, id)).await
+    }
+
+    async fn reconciles(&self, page: &Page) -> Result<Listing<Reconcile>, StoreError> {
+        let page = page.clone();
+        self.read(move |connection| reconcile::list(connection, &page)).await
+    }
+
+    async fn next_reconcile(&self) -> Result<Option<Reconcile>, StoreError> {
+        self.read(|connection| reconcile::next(connection)).await
+    }
+
+    async fn reconcile_marks(&self) -> Result<ReconcileMarks, StoreError> {
+        self.read(|connection| reconcile::marks(connection)).await
     }
 
     async fn silence_seen(&self, now: Timestamp) -> Result<Seen, StoreError> {

@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::fetch::{FetchJob, Pace, Reaction};
-use domain::id::{AliasKey, ConnectionId, DeliveryId, Environment, RecordId, SessionId, UserId};
+use domain::id::{AliasKey, ConnectionId, DeliveryId, Environment, RecordId, ReferenceId, SessionId, UserId};
 use domain::outgoing::Published;
+use domain::reconcile::run::Reconcile;
+use domain::reconcile::{Known, ReconcileId};
 use domain::session::ConnectSession;
 use domain::settle::Settlement;
 use domain::silence::{Judgement, Seen};
@@ -24,8 +26,8 @@ use super::apply::{self, Mode, Tried};
 use super::{
     ActivityView, Applied, AuthEventFilter, AuthEventView, ConnectionFilter, ConnectionView, Decided, DeliveryFilter,
     DeliveryView, FetchFilter, FetchView, Found, Holder, LeasedFetch, Listing, OpenReference, Page, Prepared,
-    RecordView, ReferenceAnswer, ReferencePolicy, Retry, Schema, Silences, Span, StaleView, Stats, Store, StoreError,
-    UsageFilter, UsageTotals, UsageView,
+    ReconcileMarks, RecordView, ReferenceAnswer, ReferencePolicy, Retry, Schema, Silences, Span, StaleView, Stats,
+    Store, StoreError, UsageFilter, UsageTotals, UsageView,
 };
 use crate::payloads::Sealed;
 use crate::queue::Job;
@@ -43,6 +45,7 @@ mod people;
 mod processed;
 mod read;
 mod read_records;
+mod reconcile;
 mod records;
 mod references;
 mod row;
@@ -340,6 +343,38 @@ impl Store for PostgresStore {
 
     async fn stats(&self, _now: Timestamp) -> Result<Stats, StoreError> {
         single!(self, |db| read::stats(db))
+    }
+
+    async fn known_aliases(
+        &self,
+        environment: &Environment,
+        reference: Option<&ReferenceId>,
+        page: &Page,
+    ) -> Result<Listing<Known>, StoreError> {
+        let (environment, reference, page) = (environment.clone(), reference.cloned(), page.clone());
+        single!(self, |db| reconcile::known(db, &environment, reference.as_ref(), &page))
+    }
+
+    async fn write_reconcile(&self, run: &Reconcile) -> Result<(), StoreError> {
+        let run = run.clone();
+        single!(self, |db| reconcile::write(db, &run))
+    }
+
+    async fn reconcile(&self, id: ReconcileId) -> Result<Option<Reconcile>, StoreError> {
+        single!(self, |db| reconcile::one(db, id))
+    }
+
+    async fn reconciles(&self, page: &Page) -> Result<Listing<Reconcile>, StoreError> {
+        let page = page.clone();
+        single!(self, |db| reconcile::list(db, &page))
+    }
+
+    async fn next_reconcile(&self) -> Result<Option<Reconcile>, StoreError> {
+        single!(self, |db| reconcile::next(db))
+    }
+
+    async fn reconcile_marks(&self) -> Result<ReconcileMarks, StoreError> {
+        single!(self, |db| reconcile::marks(db))
     }
 
     async fn silence_seen(&self, now: Timestamp) -> Result<Seen, StoreError> {

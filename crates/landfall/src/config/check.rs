@@ -58,6 +58,8 @@ impl Config {
                 daily_max: check.parsed("fetch_daily_max", number),
             },
             retention_deliveries: check.parsed("retention_deliveries", units::duration),
+            reconcile_every: check.parsed("reconcile_every", units::duration),
+            reconcile_revoke_max: check.parsed("reconcile_revoke_max", percent),
             silence_every: check.parsed("silence_every", units::duration),
             usage_free_monthly: check.parsed("usage_free_monthly", number),
             workers: check.parsed("workers", number::<usize>).max(1),
@@ -78,6 +80,11 @@ impl Config {
 
 fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
     text.trim().parse().map_err(|_| format!("`{text}` is no whole number in range"))
+}
+
+fn percent(text: &str) -> Result<u8, String> {
+    let number: u8 = number(text.trim().trim_end_matches('%'))?;
+    if number <= 100 { Ok(number) } else { Err(format!("`{text}` is more than 100 percent")) }
 }
 
 /// Collects every problem instead of stopping at the first.

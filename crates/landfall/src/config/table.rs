@@ -75,6 +75,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
     plain("fetch_rate", Some("10"), "requests per second to Terra, of the whole installation"),
     plain("fetch_daily_max", Some("100000"), "requests per day to Terra, of the whole installation"),
     plain("retention_deliveries", Some("14d"), "raw deliveries; records live until erased"),
+    plain("reconcile_every", Some("6h"), "how often to compare with Terra's list of users; 0: only when asked"),
+    plain(
+        "reconcile_revoke_max",
+        Some("20"),
+        "percent of the open connections that one reconcile may revoke; if more are gone, none is, and an alarm is raised (one may always go)",
+    ),
     plain(
         "silence_every",
         Some("5m"),
