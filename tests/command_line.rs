@@ -13,13 +13,16 @@ crate::on_every_engine!(
 );
 
 /// Every command of the top level.
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 14] = [
     "dev",
     "serve",
     "migrate",
     "topology",
     "connections",
     "deliveries",
+    "reconcile",
+    "recover",
+    "stats",
     "simulate",
     "verify",
     "config",

@@ -23,6 +23,7 @@ mod people;
 mod privacy;
 mod receive;
 mod reconcile;
+mod recover;
 mod services;
 mod silence;
 mod tidy;

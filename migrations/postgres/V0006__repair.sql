@@ -71,6 +71,7 @@ CREATE TABLE recovery_event (
     sent_at       timestamptz NOT NULL,
     state         text NOT NULL CHECK (state IN ('pending', 'resent', 'arrived', 'lost')),
     resent_at     timestamptz,
+    attempts      integer NOT NULL CHECK (attempts >= 0),
     PRIMARY KEY (recovery_id, environment, event_id)
 );
 COMMENT ON TABLE recovery_event IS 'events that Terra could not deliver, as its log has them';
@@ -81,7 +82,8 @@ COMMENT ON COLUMN recovery_event.event_type IS 'Terra''s name of the event';
 COMMENT ON COLUMN recovery_event.terra_user_id IS 'whose it is; empty where it is nobody''s';
 COMMENT ON COLUMN recovery_event.sent_at IS 'when Terra tried to deliver it';
 COMMENT ON COLUMN recovery_event.state IS 'lost: Terra cannot send it again, or it did not arrive';
-COMMENT ON COLUMN recovery_event.resent_at IS 'when Terra was asked to send it again';
+COMMENT ON COLUMN recovery_event.resent_at IS 'when Terra was last asked to send it again';
+COMMENT ON COLUMN recovery_event.attempts IS 'how often Terra was asked to send it again';
 
 CREATE TABLE recovery_job (
     recovery_id uuid NOT NULL,

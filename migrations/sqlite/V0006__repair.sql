@@ -47,7 +47,8 @@ CREATE TABLE recovery_event (
     terra_user_id TEXT NOT NULL,                                                -- whose it is; empty where it is nobody's
     sent_at       INTEGER NOT NULL,                                             -- when Terra tried to deliver it, ms
     state         TEXT NOT NULL CHECK (state IN ('pending', 'resent', 'arrived', 'lost')), -- lost: Terra cannot send it again, or it did not arrive
-    resent_at     INTEGER,                                                      -- when Terra was asked to send it again, ms
+    resent_at     INTEGER,                                                      -- when Terra was last asked to send it again, ms
+    attempts      INTEGER NOT NULL CHECK (attempts >= 0),                       -- how often Terra was asked to send it again
     PRIMARY KEY (recovery_id, environment, event_id)
 ) STRICT, WITHOUT ROWID;
 

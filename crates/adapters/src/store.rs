@@ -11,6 +11,7 @@
 //!
 //! Times and ids come from the caller.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -20,11 +21,12 @@ use domain::outgoing::Published;
 use domain::plan::Plan;
 use domain::reconcile::run::Reconcile;
 use domain::reconcile::{Known, ReconcileId};
+use domain::recover::{Missed, MissedState, Pause, Recovery, RecoveryId};
 use domain::session::ConnectSession;
 use domain::settle::Settlement;
 use domain::silence::{Judgement, Seen};
-use jiff::Timestamp;
 use jiff::civil::Date;
+use jiff::{SignedDuration, Timestamp};
 use terra::event::DataKind;
 
 use crate::payloads::Sealed;
@@ -184,6 +186,15 @@ pub struct ReconcileMarks {
     pub listed: Option<Timestamp>,
     /// The last one revoked nobody because so many were gone.
     pub refused: bool,
+}
+
+/// What became of the requests of a recovery.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct JobCounts {
+    pub all: u64,
+    /// Not asked for yet.
+    pub open: u64,
+    pub failed: u64,
 }
 
 /// Filters of listings; `None` means any.
@@ -383,6 +394,39 @@ pub trait Store: Send + Sync {
     /// The oldest run that is not over.
     async fn next_reconcile(&self) -> Result<Option<Reconcile>, StoreError>;
     async fn reconcile_marks(&self) -> Result<ReconcileMarks, StoreError>;
+
+    // --- recover
+
+    /// Adds a recovery, or keeps how far it is.
+    async fn write_recovery(&self, recovery: &Recovery) -> Result<(), StoreError>;
+    async fn recovery(&self, id: RecoveryId) -> Result<Option<Recovery>, StoreError>;
+    /// Newest first.
+    async fn recoveries(&self, page: &Page) -> Result<Listing<Recovery>, StoreError>;
+    /// The oldest that is not over.
+    async fn next_recovery(&self) -> Result<Option<Recovery>, StoreError>;
+    /// Adds events that are not among those of the recovery yet, as pending.
+    async fn add_missed(&self, id: RecoveryId, missed: &[Missed]) -> Result<(), StoreError>;
+    /// Events in this state, the oldest first.
+    async fn missed_events(&self, id: RecoveryId, state: MissedState, limit: u32) -> Result<Vec<Missed>, StoreError>;
+    /// Keeps state and `resent_at` of these events.
+    async fn settle_missed(&self, id: RecoveryId, missed: &[Missed]) -> Result<(), StoreError>;
+    /// Events per state: all, and those that Terra was asked to send again.
+    async fn missed_counts(&self, id: RecoveryId) -> Result<Vec<(MissedState, u64, u64)>, StoreError>;
+    /// Which of these ids of Terra's are trace ids of deliveries that were processed.
+    async fn processed_events(
+        &self,
+        events: &[(Environment, String)],
+    ) -> Result<BTreeSet<(Environment, String)>, StoreError>;
+    /// Queues requests for data that belong to a recovery.
+    async fn add_recovery_jobs(&self, id: RecoveryId, jobs: &[FetchJob], now: Timestamp) -> Result<(), StoreError>;
+    async fn recovery_job_counts(&self, id: RecoveryId) -> Result<JobCounts, StoreError>;
+    /// The longest times within `from` and `to` in which nothing was received, longest first.
+    async fn received_pauses(
+        &self,
+        from: Timestamp,
+        to: Timestamp,
+        longer_than: SignedDuration,
+    ) -> Result<Vec<Pause>, StoreError>;
 
     // --- silence
 

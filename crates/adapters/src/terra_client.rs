@@ -1,5 +1,6 @@
 //! Terra's REST API over HTTP. It asks once and says what came back: whoever calls decides about asking again.
 
+pub mod admin;
 mod answer;
 mod error;
 

@@ -12,6 +12,7 @@ pub mod outgoing;
 pub mod plan;
 pub mod reconcile;
 pub mod record;
+pub mod recover;
 pub mod session;
 pub mod settle;
 pub mod silence;

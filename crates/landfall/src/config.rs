@@ -45,6 +45,10 @@ pub(crate) struct Config {
     pub(crate) fetch_inline: bool,
     pub(crate) fetch_pace: Pace,
     pub(crate) retention_deliveries: Duration,
+    /// Access to Terra's own log of deliveries.
+    pub(crate) terra_admin_token: Option<SecretString>,
+    /// Events a second that Terra is asked to send again.
+    pub(crate) recover_rate: u32,
     /// How often to compare with Terra's list of users; zero: only when asked.
     pub(crate) reconcile_every: Duration,
     /// Percent of the open connections that one reconcile may revoke.
@@ -85,6 +89,7 @@ pub(crate) struct TerraUrls {
     pub(crate) api: String,
     pub(crate) widget: String,
     pub(crate) legacy: String,
+    pub(crate) admin: String,
 }
 
 /// What becomes of a genuine delivery whose time is too old.

@@ -165,7 +165,7 @@ impl Work<'_> {
     }
 
     async fn of_reference(&self, client: &TerraClient, reference: &ReferenceId) -> anyhow::Result<Vec<User>> {
-        self.ask(|| client.users_by_reference(reference.as_str())).await
+        patiently(self.stop, || client.users_by_reference(reference.as_str())).await
     }
 
     async fn everybody(&self, client: &TerraClient) -> anyhow::Result<Vec<User>> {
@@ -173,7 +173,7 @@ impl Work<'_> {
         let mut ids = BTreeSet::new();
         let mut page = 0;
         for _ in 0..PAGES_MAX {
-            let read = self.ask(|| client.subscriptions(page, PER_PAGE, PAGE_WITHIN)).await?;
+            let read = patiently(self.stop, || client.subscriptions(page, PER_PAGE, PAGE_WITHIN)).await?;
             let before = users.len();
             let count = read.users.len();
             users.extend(read.users.into_iter().filter(|user| ids.insert(user.user_id.clone())));
@@ -189,25 +189,6 @@ impl Work<'_> {
             }
         }
         bail!("Terra's list has more than {PAGES_MAX} pages")
-    }
-
-    /// Asks again where Terra asks to wait or does not answer.
-    async fn ask<T, F: Future<Output = Result<T, TerraError>>>(&self, request: impl Fn() -> F) -> anyhow::Result<T> {
-        let mut wait = WAIT_FIRST;
-        for _ in 1..TRIES_MAX {
-            let pause = match request().await {
-                Ok(answer) => return Ok(answer),
-                Err(TerraError::Limited { retry_after }) => retry_after.unwrap_or(wait).min(WAIT_MAX),
-                Err(TerraError::Unreachable(_) | TerraError::Refused { status: 500.., .. }) => wait,
-                Err(error) => return Err(error.into()),
-            };
-            tokio::select! {
-                () = self.stop.cancelled() => bail!("stopping"),
-                () = tokio::time::sleep(pause) => {}
-            }
-            wait = (wait * 2).min(WAIT_MAX);
-        }
-        Ok(request().await?)
     }
 
     async fn compare(&self, run: &mut Reconcile, client: &TerraClient, snapshot: &Snapshot) -> anyhow::Result<()> {
@@ -262,7 +243,7 @@ impl Work<'_> {
         if !self.holds().await? {
             bail!("another process took over");
         }
-        let asked = self.ask(|| client.user_info(finding.terra_user_id(), USER_WITHIN)).await;
+        let asked = patiently(self.stop, || client.user_info(finding.terra_user_id(), USER_WITHIN)).await;
         if self.stop.is_cancelled() {
             bail!("stopping");
         }
@@ -314,6 +295,28 @@ impl Work<'_> {
         }
         Ok(())
     }
+}
+
+/// Asks again where Terra asks to wait or does not answer.
+pub(crate) async fn patiently<T, F: Future<Output = Result<T, TerraError>>>(
+    stop: &CancellationToken,
+    request: impl Fn() -> F,
+) -> anyhow::Result<T> {
+    let mut wait = WAIT_FIRST;
+    for _ in 1..TRIES_MAX {
+        let pause = match request().await {
+            Ok(answer) => return Ok(answer),
+            Err(TerraError::Limited { retry_after }) => retry_after.unwrap_or(wait).min(WAIT_MAX),
+            Err(TerraError::Unreachable(_) | TerraError::Refused { status: 500.., .. }) => wait,
+            Err(error) => return Err(error.into()),
+        };
+        tokio::select! {
+            () = stop.cancelled() => bail!("stopping"),
+            () = tokio::time::sleep(pause) => {}
+        }
+        wait = (wait * 2).min(WAIT_MAX);
+    }
+    Ok(request().await?)
 }
 
 fn tell(run: &Reconcile) {

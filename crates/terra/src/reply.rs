@@ -1,6 +1,7 @@
 //! What Terra's REST API answers, of either platform, as data.
 
 mod account;
+mod admin;
 mod error;
 
 use serde_json::value::RawValue;
@@ -9,6 +10,7 @@ pub use account::{
     AuthToken, Integration, UserInfo, UserPage, WidgetSession, auth_token, integrations_detailed, subscriptions,
     user_info, users_by_reference, widget_session,
 };
+pub use admin::{LogPage, LoggedEvent, event_log, logged_event};
 pub use error::{ErrorReply, RateLimit, error_reply};
 
 use crate::event::DataKind;

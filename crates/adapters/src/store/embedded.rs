@@ -3,6 +3,7 @@
 //! One thread writes, so a batch is alone from its first statement to its last: there are no locks to take and no
 //! races to lose. Statements are loops over prepared ones, which inside one transaction cost as little as a set.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,19 +13,20 @@ use domain::id::{AliasKey, ConnectionId, DeliveryId, Environment, RecordId, Refe
 use domain::outgoing::Published;
 use domain::reconcile::run::Reconcile;
 use domain::reconcile::{Known, ReconcileId};
+use domain::recover::{Missed, MissedState, Pause, Recovery, RecoveryId};
 use domain::session::ConnectSession;
 use domain::settle::Settlement;
 use domain::silence::{Judgement, Seen};
-use jiff::Timestamp;
 use jiff::civil::Date;
+use jiff::{SignedDuration, Timestamp};
 use rusqlite::Connection;
 use terra::event::DataKind;
 
 use super::{
     ActivityView, Applied, AuthEventFilter, AuthEventView, ConnectionFilter, ConnectionView, Decided, DeliveryFilter,
-    DeliveryView, FetchFilter, FetchView, Found, Holder, LeasedFetch, Listing, OpenReference, Page, Prepared,
-    ReconcileMarks, RecordView, ReferenceAnswer, ReferencePolicy, Retry, Schema, Silences, Span, StaleView, Stats,
-    Store, StoreError, UsageFilter, UsageTotals, UsageView,
+    DeliveryView, FetchFilter, FetchView, Found, Holder, JobCounts, LeasedFetch, Listing, OpenReference, Page,
+    Prepared, ReconcileMarks, RecordView, ReferenceAnswer, ReferencePolicy, Retry, Schema, Silences, Span, StaleView,
+    Stats, Store, StoreError, UsageFilter, UsageTotals, UsageView,
 };
 use crate::embedded::Embedded;
 use crate::embedded::writer::Unwritten;
@@ -44,6 +46,7 @@ mod read;
 mod read_records;
 mod reconcile;
 mod records;
+mod recover;
 mod sessions;
 mod silence;
 mod tx;
@@ -338,6 +341,68 @@ impl Store for EmbeddedStore {
 
     async fn reconcile_marks(&self) -> Result<ReconcileMarks, StoreError> {
         self.read(|connection| reconcile::marks(connection)).await
+    }
+
+    async fn write_recovery(&self, recovery: &Recovery) -> Result<(), StoreError> {
+        let recovery = recovery.clone();
+        self.write(move |connection| recover::write(connection, &recovery)).await
+    }
+
+    async fn recovery(&self, id: RecoveryId) -> Result<Option<Recovery>, StoreError> {
+        self.read(move |connection| recover::one(connection, id)).await
+    }
+
+    async fn recoveries(&self, page: &Page) -> Result<Listing<Recovery>, StoreError> {
+        let page = page.clone();
+        self.read(move |connection| recover::list(connection, &page)).await
+    }
+
+    async fn next_recovery(&self) -> Result<Option<Recovery>, StoreError> {
+        self.read(move |connection| recover::next(connection)).await
+    }
+
+    async fn add_missed(&self, id: RecoveryId, missed: &[Missed]) -> Result<(), StoreError> {
+        let missed = missed.to_vec();
+        self.write(move |connection| recover::add_missed(connection, id, &missed)).await
+    }
+
+    async fn missed_events(&self, id: RecoveryId, state: MissedState, limit: u32) -> Result<Vec<Missed>, StoreError> {
+        self.read(move |connection| recover::missed(connection, id, state, limit)).await
+    }
+
+    async fn settle_missed(&self, id: RecoveryId, missed: &[Missed]) -> Result<(), StoreError> {
+        let missed = missed.to_vec();
+        self.write(move |connection| recover::settle_missed(connection, id, &missed)).await
+    }
+
+    async fn missed_counts(&self, id: RecoveryId) -> Result<Vec<(MissedState, u64, u64)>, StoreError> {
+        self.read(move |connection| recover::missed_counts(connection, id)).await
+    }
+
+    async fn processed_events(
+        &self,
+        events: &[(Environment, String)],
+    ) -> Result<BTreeSet<(Environment, String)>, StoreError> {
+        let events = events.to_vec();
+        self.read(move |connection| recover::processed(connection, &events)).await
+    }
+
+    async fn add_recovery_jobs(&self, id: RecoveryId, jobs: &[FetchJob], now: Timestamp) -> Result<(), StoreError> {
+        let jobs = jobs.to_vec();
+        self.write(move |connection| recover::add_jobs(connection, id, &jobs, now)).await
+    }
+
+    async fn recovery_job_counts(&self, id: RecoveryId) -> Result<JobCounts, StoreError> {
+        self.read(move |connection| recover::job_counts(connection, id)).await
+    }
+
+    async fn received_pauses(
+        &self,
+        from: Timestamp,
+        to: Timestamp,
+        longer_than: SignedDuration,
+    ) -> Result<Vec<Pause>, StoreError> {
+        self.read(move |connection| recover::pauses(connection, from, to, longer_than)).await
     }
 
     async fn silence_seen(&self, now: Timestamp) -> Result<Seen, StoreError> {

@@ -42,7 +42,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     }
     let revoked = look["counts"]["revoked"].as_u64().unwrap_or(0);
     if revoked > 0 {
-        output::agreed(&format!("{}\nGoing to revoke {revoked} connections.", text(&look)), args.yes)?;
+        output::note(&text(&look));
+        output::agreed(&format!("Going to revoke {revoked} connections."), args.yes)?;
     }
     let done = follow(&api, wanted(false)).await?;
     output::print_one(&args.output, &done)

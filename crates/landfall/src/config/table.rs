@@ -56,6 +56,11 @@ pub(crate) const SETTINGS: &[Setting] = &[
     plain("terra_api_url", Some("https://access.tryterra.co/api/v2"), "Terra's REST API"),
     plain("terra_widget_url", Some("https://access.tryterra.co/api/widget/session"), "Terra's widget session endpoint"),
     plain("terra_legacy_url", Some("https://api.tryterra.co/v2"), "Terra's older API"),
+    secret(
+        "terra_admin_token",
+        "personal access token of Terra's Admin API: its own log of deliveries, and sending them again (`recover`)",
+    ),
+    plain("terra_admin_url", Some("https://access.tryterra.co/api/v3/admin"), "Terra's Admin API"),
     plain("widget", Some("session"), "`session`, or `legacy` for the older widget endpoint"),
     plain("signature_tolerance", Some("5m"), "how far a signature's time may be from ours, both ways"),
     plain("stale_policy", Some("accept-if-new"), "a genuine but stale delivery: accept-if-new, quarantine, reject"),
@@ -75,6 +80,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     plain("fetch_rate", Some("10"), "requests per second to Terra, of the whole installation"),
     plain("fetch_daily_max", Some("100000"), "requests per day to Terra, of the whole installation"),
     plain("retention_deliveries", Some("14d"), "raw deliveries; records live until erased"),
+    plain("recover_rate", Some("5"), "events a second that `recover` asks Terra to send again"),
     plain("reconcile_every", Some("6h"), "how often to compare with Terra's list of users; 0: only when asked"),
     plain(
         "reconcile_revoke_max",
