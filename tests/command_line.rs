@@ -13,7 +13,7 @@ crate::on_every_engine!(
 );
 
 /// Every command of the top level.
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 15] = [
     "dev",
     "serve",
     "migrate",
@@ -21,6 +21,9 @@ const COMMANDS: [&str; 12] = [
     "connections",
     "backfill",
     "deliveries",
+    "reconcile",
+    "recover",
+    "stats",
     "simulate",
     "verify",
     "config",

@@ -23,6 +23,8 @@ mod fetch;
 mod people;
 mod privacy;
 mod receive;
+mod reconcile;
+mod recover;
 mod scenarios;
 mod services;
 mod silence;

@@ -13,7 +13,9 @@ mod fetch;
 mod identity;
 mod ledger;
 mod merging;
+mod reconcile;
 mod records;
+mod recover;
 mod resolver;
 mod sessions;
 mod silence;
@@ -150,6 +152,15 @@ mod reference_is_the_user {
         ledger::upkeep_names_the_payloads_that_nothing_needs_any_more,
         ledger::migrating_again_applies_nothing_and_the_schema_fits,
         ledger::an_empty_batch_is_nothing_to_do,
+        reconcile::any_order_with_reconciles_at_any_moment_ends_alike,
+        reconcile::a_lost_auth_and_a_lost_deauth_are_made_good,
+        reconcile::known_aliases_page_by_terra_user,
+        reconcile::runs_wait_in_order_and_keep_what_they_found,
+        recover::a_recovery_is_kept_step_by_step,
+        recover::missed_events_are_kept_once_and_settled_one_by_one,
+        recover::what_was_processed_under_its_trace_id_has_arrived,
+        recover::requests_of_a_recovery_are_counted_by_their_end,
+        recover::pauses_in_what_was_received_are_found_longest_first,
         usage::a_delivery_is_counted_once_however_often_it_is_handed_out,
         usage::what_is_kept_without_effects_is_counted_once,
         usage::data_that_changes_no_record_is_told_apart,

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use terra::event::{DataKind, Event, User};
+use uuid::Uuid;
 
 use crate::backfill::{self, Noted};
 use crate::delivery::{Admission, Delivery};
@@ -17,6 +18,7 @@ use crate::id::{AliasKey, Environment, ReferenceId, SessionId, derived_uuid};
 use crate::identity::{Edge, Fact, Said};
 use crate::order::Order;
 use crate::outgoing::Outgoing;
+use crate::reconcile::{Finding, ReconcileId};
 use crate::record::Record;
 use crate::session::{SessionOutcome, SessionResult};
 
@@ -65,6 +67,13 @@ pub struct Plan {
 #[derive(Debug, Clone)]
 pub enum Cause {
     Delivery(Box<Delivery>),
+    /// Terra's own list told something of a user that no delivery had.
+    Reconcile {
+        /// Of this run and user: ids are derived from it.
+        id: Uuid,
+        environment: Environment,
+        at: Timestamp,
+    },
     /// Terra answered our own question about a user who came back from the widget.
     Confirmation {
         session: SessionId,
@@ -79,20 +88,21 @@ impl Cause {
         match self {
             Cause::Delivery(delivery) => *delivery.id.0.as_bytes(),
             Cause::Confirmation { session, .. } => *session.0.as_bytes(),
+            Cause::Reconcile { id, .. } => *id.as_bytes(),
         }
     }
 
     pub fn time(&self) -> Timestamp {
         match self {
             Cause::Delivery(delivery) => delivery.received_at,
-            Cause::Confirmation { at, .. } => *at,
+            Cause::Confirmation { at, .. } | Cause::Reconcile { at, .. } => *at,
         }
     }
 
     pub fn environment(&self) -> &Environment {
         match self {
             Cause::Delivery(delivery) => &delivery.environment,
-            Cause::Confirmation { environment, .. } => environment,
+            Cause::Confirmation { environment, .. } | Cause::Reconcile { environment, .. } => environment,
         }
     }
 }
@@ -330,6 +340,91 @@ pub fn confirmed(session: SessionId, environment: &Environment, user: &User, at:
         backfill: Some(Backfill { certain: true, ..history(&speaker, user, at, &jobs_cause, context) }),
         noted: None,
         notices: Vec::new(),
+    }
+}
+
+/// The plan of something that Terra's list of users told and no delivery did. Who connected recently gets the history that
+/// the `auth` would have asked for.
+pub fn reconciled(
+    run: ReconcileId,
+    environment: &Environment,
+    finding: &Finding,
+    at: Timestamp,
+    context: &Context,
+) -> Plan {
+    let id = derived_uuid(&[
+        b"reconcile",
+        run.0.as_bytes(),
+        environment.as_str().as_bytes(),
+        finding.terra_user_id().as_bytes(),
+        finding.label().as_bytes(),
+    ]);
+    let cause = Cause::Reconcile { id, environment: environment.clone(), at };
+    let speaker =
+        |order: &Order| Speaker { environment: environment.clone(), order: *order, inferred: true, kind: "reconcile" };
+    let detail = json!({ "found": finding.label(), "origin": "reconcile" });
+    let (fact, auth_event, wanted) = match finding {
+        Finding::Opened { user, order, is_recent } => {
+            let speaker = speaker(order);
+            let wanted = is_recent.then(|| Backfill {
+                certain: true,
+                ..history(&speaker, user, at, id.as_bytes(), context).of(FetchOrigin::Reconcile)
+            });
+            (speaker.fact(user, Said::Authenticated), speaker.auth_event(user, detail), wanted)
+        }
+        Finding::Reopened { user, order } => {
+            let speaker = speaker(order);
+            (speaker.fact(user, Said::Authenticated), speaker.auth_event(user, detail), None)
+        }
+        Finding::Changed { user, order } => {
+            let speaker = speaker(order);
+            (speaker.fact(user, Said::Mentioned), speaker.auth_event(user, detail), None)
+        }
+        Finding::Gone { alias, provider, reference, order } => {
+            let fact = Fact {
+                alias: alias.clone(),
+                order: *order,
+                said: Said::Closed,
+                provider: None,
+                reference: None,
+                scopes: None,
+            };
+            let auth_event = AuthEvent {
+                environment: environment.clone(),
+                kind: "reconcile".into(),
+                succeeded: true,
+                terra_user_id: Some(alias.terra_user_id.to_string()),
+                reference: reference.clone(),
+                provider: provider.clone(),
+                order: *order,
+                detail,
+            };
+            (fact, auth_event, None)
+        }
+    };
+    Plan {
+        cause,
+        disposition: Disposition::Process,
+        facts: vec![fact],
+        edges: Vec::new(),
+        records: Vec::new(),
+        unread: UnreadParts::default(),
+        strange: Vec::new(),
+        auth_event: Some(auth_event),
+        session: None,
+        backfill: wanted,
+        instead: Vec::new(),
+        remark: None,
+        noted: None,
+        notices: Vec::new(),
+    }
+}
+
+impl Backfill {
+    /// The same history, asked for by something else.
+    fn of(self, origin: FetchOrigin) -> Backfill {
+        let jobs = self.jobs.into_iter().map(|job| FetchJob { origin, ..job }).collect();
+        Backfill { jobs, ..self }
     }
 }
 

@@ -10,6 +10,8 @@ pub(crate) mod dev;
 pub(crate) mod healthcheck;
 pub(crate) mod migrate;
 pub(crate) mod output;
+pub(crate) mod reconcile;
+pub(crate) mod recover;
 pub(crate) mod serve;
 pub(crate) mod simulate;
 pub(crate) mod stats;

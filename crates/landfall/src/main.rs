@@ -16,6 +16,8 @@ mod exit;
 mod fetcher;
 mod http;
 mod lifecycle;
+mod reconcile;
+mod recover;
 mod relay;
 mod resolving;
 mod roles;
@@ -54,6 +56,10 @@ enum Command {
     Backfill(command::backfill::Args),
     /// The ledger of deliveries
     Deliveries(command::deliveries::Args),
+    /// Compare with Terra's own list of users now
+    Reconcile(command::reconcile::Args),
+    /// Get back what was lost while Landfall could not be reached
+    Recover(command::recover::Args),
     /// The numbers to look at first, and what Terra will bill
     Stats(command::stats::Args),
     /// A stand-in for Terra, or one signed event
@@ -91,6 +97,8 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Connections(args) => command::connections::run(args).await,
         Command::Backfill(args) => command::backfill::run(args).await,
         Command::Deliveries(args) => command::deliveries::run(args).await,
+        Command::Reconcile(args) => command::reconcile::run(args).await,
+        Command::Recover(args) => command::recover::run(args).await,
         Command::Stats(args) => command::stats::run(args).await,
         Command::Simulate(args) => command::simulate::run(args).await,
         Command::Verify(args) => command::verify::run(args).await,

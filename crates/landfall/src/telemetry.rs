@@ -41,6 +41,8 @@ pub(crate) const EVENTS_HELD: &str = "landfall_events_held";
 pub(crate) const EVENTS_PUBLISHED: &str = "landfall_events_published_total";
 pub(crate) const DOWNLOADS: &str = "landfall_payload_downloads_total";
 pub(crate) const DRIFT: &str = "landfall_drift_total";
+pub(crate) const RECONCILES: &str = "landfall_reconciles_total";
+pub(crate) const RECONCILE_REFUSED: &str = "landfall_reconcile_refused";
 pub(crate) const SILENT_PROVIDERS: &str = "landfall_silent_providers";
 pub(crate) const STALE_CONNECTIONS: &str = "landfall_stale_connections";
 pub(crate) const LATE: &str = "landfall_webhooks_late_total";
@@ -117,6 +119,8 @@ fn describe() {
     describe_gauge!(OUTBOX_PENDING, "events that may be published and are not; held ones not counted");
     describe_gauge!(EVENTS_HELD, "events that wait for an undoubted user");
     describe_counter!(EVENTS_PUBLISHED, "events given a position and published");
+    describe_counter!(RECONCILES, "comparisons with Terra's list of users, by outcome");
+    describe_gauge!(RECONCILE_REFUSED, "1 while the last one revoked nobody because so many were gone");
     describe_gauge!(SILENT_PROVIDERS, "1 while a provider delivers nothing of a kind to any of its connections");
     describe_gauge!(STALE_CONNECTIONS, "connections that are quiet while their provider delivers to others");
     describe_counter!(LATE, "genuine deliveries older than the tolerance");

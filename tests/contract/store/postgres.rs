@@ -56,7 +56,6 @@ async fn eight_processes_that_migrate_at_once_apply_each_version_once() {
     assert!(matches!(stores[0].schema().await.unwrap(), Schema::Behind { version: 0, .. }));
     let applied = join_all(stores.iter().map(|store| store.migrate())).await;
     let mut versions: Vec<u32> = applied.into_iter().flat_map(Result::unwrap).collect();
-    let count = versions.len();
     versions.sort();
     assert_eq!(versions, (1..=SCHEMA_VERSION).collect::<Vec<_>>());
     assert_eq!(stores[7].schema().await.unwrap(), Schema::Fits { version: SCHEMA_VERSION });

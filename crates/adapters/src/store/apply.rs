@@ -118,7 +118,7 @@ async fn origins<T: Tx + ?Sized>(tx: &mut T, plans: &[&Plan]) -> Result<Vec<Orig
         Cause::Delivery(delivery) => {
             delivery.headers.reference.clone().map(|reference| (delivery.environment.clone(), reference))
         }
-        Cause::Confirmation { .. } => None,
+        Cause::Confirmation { .. } | Cause::Reconcile { .. } => None,
     };
     let asked: BTreeSet<_> = plans.iter().filter_map(|plan| reference(plan)).collect();
     let ours = tx.fetch_references(&asked.into_iter().collect::<Vec<_>>()).await?;
@@ -128,6 +128,7 @@ async fn origins<T: Tx + ?Sized>(tx: &mut T, plans: &[&Plan]) -> Result<Vec<Orig
             asked.map_or(delivery.origin, |origin| origin.of_events())
         }
         (Cause::Confirmation { .. }, _) => Origin::Live,
+        (Cause::Reconcile { .. }, _) => Origin::Reconcile,
     };
     Ok(plans.iter().map(origin).collect())
 }
@@ -136,6 +137,7 @@ fn happening(plan: &Plan, origin: Origin) -> Happening<'_> {
     let cause: &[u8] = match &plan.cause {
         Cause::Delivery(delivery) => delivery.id.0.as_bytes(),
         Cause::Confirmation { session, .. } => session.0.as_bytes(),
+        Cause::Reconcile { id, .. } => id.as_bytes(),
     };
     Happening { cause, time: plan.cause.time(), origin }
 }

@@ -3,28 +3,34 @@
 //! One thread writes, so a batch is alone from its first statement to its last: there are no locks to take and no
 //! races to lose. Statements are loops over prepared ones, which inside one transaction cost as little as a set.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::fetch::{FetchJob, PauseScope, Reaction};
-use domain::id::{BackfillId, ConnectionId, DeliveryId, Environment, FetchJobId, RecordId, SessionId, UserId};
+use domain::id::{
+    BackfillId, ConnectionId, DeliveryId, Environment, FetchJobId, RecordId, ReferenceId, SessionId, UserId,
+};
 use domain::outgoing::Published;
+use domain::reconcile::run::Reconcile;
+use domain::reconcile::{Known, ReconcileId};
 use domain::record::Scores;
+use domain::recover::{Missed, MissedState, Pause, Recovery, RecoveryId};
 use domain::session::ConnectSession;
 use domain::settle::Settlement;
 use domain::silence::{Judgement, Seen};
-use jiff::Timestamp;
 use jiff::civil::Date;
+use jiff::{SignedDuration, Timestamp};
 use rusqlite::Connection;
 use terra::event::DataKind;
 
 use super::{
     Applied, AuthEventFilter, AuthEventView, BackfillFilter, BackfillRound, BackfillView, ConnectionFilter,
     ConnectionView, Decided, DeliveryFilter, DeliveryView, DriftCount, DriftFilter, DriftView, FetchAsk, FetchFilter,
-    FetchView, Found, Holder, LeasedFetch, Listing, OpenReference, Page, Prepared, RecordView, ReferenceAnswer,
-    ReferencePolicy, Reprojection, Retry, Schema, Silences, Span, StaleView, Stats, Store, StoreError, StoredDocument,
-    UsageFilter, UsageTotals, UsageView,
+    FetchView, Found, Holder, JobCounts, LeasedFetch, Listing, OpenReference, Page, Prepared, ReconcileMarks,
+    RecordView, ReferenceAnswer, ReferencePolicy, Reprojection, Retry, Schema, Silences, Span, StaleView, Stats, Store,
+    StoreError, StoredDocument, UsageFilter, UsageTotals, UsageView,
 };
 use crate::embedded::Embedded;
 use crate::embedded::writer::Unwritten;
@@ -49,8 +55,10 @@ mod ledger;
 mod pause;
 mod read;
 mod read_records;
+mod reconcile;
 mod record_sql;
 mod records;
+mod recover;
 mod sessions;
 mod silence;
 mod tx;
@@ -365,6 +373,100 @@ impl Store for EmbeddedStore {
 
     async fn stats(&self, _now: Timestamp) -> Result<Stats, StoreError> {
         self.read(|connection| read::stats(connection)).await
+    }
+
+    async fn known_aliases(
+        &self,
+        environment: &Environment,
+        reference: Option<&ReferenceId>,
+        page: &Page,
+    ) -> Result<Listing<Known>, StoreError> {
+        let (environment, reference, page) = (environment.clone(), reference.cloned(), page.clone());
+        self.read(move |connection| reconcile::known(connection, &environment, reference.as_ref(), &page)).await
+    }
+
+    async fn write_reconcile(&self, run: &Reconcile) -> Result<(), StoreError> {
+        let run = run.clone();
+        self.write(move |connection| reconcile::write(connection, &run)).await
+    }
+
+    async fn reconcile(&self, id: ReconcileId) -> Result<Option<Reconcile>, StoreError> {
+        self.read(move |connection| reconcile::one(connection, id)).await
+    }
+
+    async fn reconciles(&self, page: &Page) -> Result<Listing<Reconcile>, StoreError> {
+        let page = page.clone();
+        self.read(move |connection| reconcile::list(connection, &page)).await
+    }
+
+    async fn next_reconcile(&self) -> Result<Option<Reconcile>, StoreError> {
+        self.read(|connection| reconcile::next(connection)).await
+    }
+
+    async fn reconcile_marks(&self) -> Result<ReconcileMarks, StoreError> {
+        self.read(|connection| reconcile::marks(connection)).await
+    }
+
+    async fn write_recovery(&self, recovery: &Recovery) -> Result<(), StoreError> {
+        let recovery = recovery.clone();
+        self.write(move |connection| recover::write(connection, &recovery)).await
+    }
+
+    async fn recovery(&self, id: RecoveryId) -> Result<Option<Recovery>, StoreError> {
+        self.read(move |connection| recover::one(connection, id)).await
+    }
+
+    async fn recoveries(&self, page: &Page) -> Result<Listing<Recovery>, StoreError> {
+        let page = page.clone();
+        self.read(move |connection| recover::list(connection, &page)).await
+    }
+
+    async fn next_recovery(&self) -> Result<Option<Recovery>, StoreError> {
+        self.read(move |connection| recover::next(connection)).await
+    }
+
+    async fn add_missed(&self, id: RecoveryId, missed: &[Missed]) -> Result<(), StoreError> {
+        let missed = missed.to_vec();
+        self.write(move |connection| recover::add_missed(connection, id, &missed)).await
+    }
+
+    async fn missed_events(&self, id: RecoveryId, state: MissedState, limit: u32) -> Result<Vec<Missed>, StoreError> {
+        self.read(move |connection| recover::missed(connection, id, state, limit)).await
+    }
+
+    async fn settle_missed(&self, id: RecoveryId, missed: &[Missed]) -> Result<(), StoreError> {
+        let missed = missed.to_vec();
+        self.write(move |connection| recover::settle_missed(connection, id, &missed)).await
+    }
+
+    async fn missed_counts(&self, id: RecoveryId) -> Result<Vec<(MissedState, u64, u64)>, StoreError> {
+        self.read(move |connection| recover::missed_counts(connection, id)).await
+    }
+
+    async fn processed_events(
+        &self,
+        events: &[(Environment, String)],
+    ) -> Result<BTreeSet<(Environment, String)>, StoreError> {
+        let events = events.to_vec();
+        self.read(move |connection| recover::processed(connection, &events)).await
+    }
+
+    async fn add_recovery_jobs(&self, id: RecoveryId, jobs: &[FetchJob], now: Timestamp) -> Result<(), StoreError> {
+        let jobs = jobs.to_vec();
+        self.write(move |connection| recover::add_jobs(connection, id, &jobs, now)).await
+    }
+
+    async fn recovery_job_counts(&self, id: RecoveryId) -> Result<JobCounts, StoreError> {
+        self.read(move |connection| recover::job_counts(connection, id)).await
+    }
+
+    async fn received_pauses(
+        &self,
+        from: Timestamp,
+        to: Timestamp,
+        longer_than: SignedDuration,
+    ) -> Result<Vec<Pause>, StoreError> {
+        self.read(move |connection| recover::pauses(connection, from, to, longer_than)).await
     }
 
     async fn silence_seen(&self, now: Timestamp) -> Result<Seen, StoreError> {

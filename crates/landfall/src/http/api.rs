@@ -25,7 +25,9 @@ pub(crate) mod events;
 mod fetches;
 mod ledger;
 mod overview;
+mod reconciles;
 mod records;
+mod recoveries;
 mod sessions;
 mod silence;
 mod stats;
@@ -63,6 +65,12 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
             .route("/stats", web::get().to(overview::stats))
             .route("/stats/usage", web::get().to(stats::usage))
             .route("/stats/stale", web::get().to(silence::stale))
+            .route("/reconciles", web::get().to(reconciles::list))
+            .route("/reconciles", web::post().to(reconciles::create))
+            .route("/reconciles/{id}", web::get().to(reconciles::show))
+            .route("/recoveries", web::get().to(recoveries::list))
+            .route("/recoveries", web::post().to(recoveries::create))
+            .route("/recoveries/{id}", web::get().to(recoveries::show))
             .route("/queues", web::get().to(overview::queues))
             .default_service(web::to(problem::unknown_route)),
     );

@@ -16,6 +16,7 @@ pub(super) async fn stats(_: Authorized<Ops>, app: web::Data<App>) -> Result<Htt
     let mut shown = shown(&stats);
     shown["usage"] = super::stats::overview(&app).await?;
     shown["silence"] = super::silence::overview(&app).await?;
+    shown["reconcile"] = super::reconciles::overview(&app).await?;
     Ok(private(StatusCode::OK, &shown))
 }
 
