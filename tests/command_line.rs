@@ -13,13 +13,15 @@ crate::on_every_engine!(
 );
 
 /// Every command of the top level.
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 13] = [
     "dev",
     "serve",
     "migrate",
     "topology",
     "connections",
     "deliveries",
+    "stats",
+    "reproject",
     "simulate",
     "verify",
     "config",

@@ -22,6 +22,7 @@ mod fetch;
 mod people;
 mod privacy;
 mod receive;
+mod reproject;
 mod scenarios;
 mod services;
 mod silence;

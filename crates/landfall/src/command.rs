@@ -9,6 +9,7 @@ pub(crate) mod dev;
 pub(crate) mod healthcheck;
 pub(crate) mod migrate;
 pub(crate) mod output;
+pub(crate) mod reproject;
 pub(crate) mod serve;
 pub(crate) mod simulate;
 pub(crate) mod stats;
