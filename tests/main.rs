@@ -17,6 +17,7 @@ mod connect;
 mod contract;
 mod crash;
 mod dev;
+mod drift;
 mod faults;
 mod fetch;
 mod people;

@@ -53,6 +53,8 @@ enum Command {
     Deliveries(command::deliveries::Args),
     /// The numbers to look at first, and what Terra will bill
     Stats(command::stats::Args),
+    /// What payloads held and Terra's schema does not have
+    Drift(command::drift::Args),
     /// Fill the columns of records anew from their documents, after an upgrade that adds some
     Reproject(command::reproject::Args),
     /// A stand-in for Terra, or one signed event
@@ -90,6 +92,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Connections(args) => command::connections::run(args).await,
         Command::Deliveries(args) => command::deliveries::run(args).await,
         Command::Stats(args) => command::stats::run(args).await,
+        Command::Drift(args) => command::drift::run(args).await,
         Command::Reproject(args) => command::reproject::run(args).await,
         Command::Simulate(args) => command::simulate::run(args).await,
         Command::Verify(args) => command::verify::run(args).await,
