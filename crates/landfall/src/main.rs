@@ -62,6 +62,10 @@ enum Command {
     Recover(command::recover::Args),
     /// The numbers to look at first, and what Terra will bill
     Stats(command::stats::Args),
+    /// What payloads held and Terra's schema does not have
+    Drift(command::drift::Args),
+    /// Fill the columns of records anew from their documents, after an upgrade that adds some
+    Reproject(command::reproject::Args),
     /// A stand-in for Terra, or one signed event
     Simulate(command::simulate::Args),
     /// Check a signature offline and say which part is wrong
@@ -100,6 +104,8 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Reconcile(args) => command::reconcile::run(args).await,
         Command::Recover(args) => command::recover::run(args).await,
         Command::Stats(args) => command::stats::run(args).await,
+        Command::Drift(args) => command::drift::run(args).await,
+        Command::Reproject(args) => command::reproject::run(args).await,
         Command::Simulate(args) => command::simulate::run(args).await,
         Command::Verify(args) => command::verify::run(args).await,
         Command::Config(args) => command::config::run(args).await,

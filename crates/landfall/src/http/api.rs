@@ -28,6 +28,7 @@ mod overview;
 mod reconciles;
 mod records;
 mod recoveries;
+mod reproject;
 mod sessions;
 mod silence;
 mod stats;
@@ -52,6 +53,7 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
             .route("/records/{id}", web::get().to(records::show))
             .route("/records/{id}/document", web::get().to(records::document))
             .route("/auth-events", web::get().to(ledger::auth_events))
+            .route("/reprojections", web::post().to(reproject::page))
             .route("/drift", web::get().to(drift::list))
             .route("/deliveries", web::get().to(ledger::deliveries))
             .route("/deliveries/{id}", web::get().to(ledger::delivery))
