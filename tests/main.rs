@@ -20,6 +20,7 @@ mod crash;
 mod dev;
 mod faults;
 mod fetch;
+mod golden;
 mod people;
 mod privacy;
 mod receive;
