@@ -13,7 +13,7 @@ crate::on_every_engine!(
 );
 
 /// Every command of the top level.
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 14] = [
     "dev",
     "serve",
     "migrate",
@@ -21,8 +21,10 @@ const COMMANDS: [&str; 12] = [
     "connections",
     "backfill",
     "deliveries",
+    "stats",
     "simulate",
     "verify",
+    "spec",
     "config",
     "healthcheck",
     "bench",

@@ -20,6 +20,7 @@ use crate::outgoing::Outgoing;
 use crate::record::Record;
 use crate::session::{SessionOutcome, SessionResult};
 
+pub mod effects;
 mod records;
 mod stored;
 

@@ -12,6 +12,7 @@ pub(crate) mod migrate;
 pub(crate) mod output;
 pub(crate) mod serve;
 pub(crate) mod simulate;
+pub(crate) mod spec;
 pub(crate) mod stats;
 pub(crate) mod topology;
 pub(crate) mod verify;
