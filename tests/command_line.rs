@@ -28,6 +28,7 @@ const COMMANDS: &[&str] = &[
     "reproject",
     "simulate",
     "verify",
+    "spec",
     "config",
     "healthcheck",
     "bench",

@@ -21,6 +21,7 @@ mod dev;
 mod drift;
 mod faults;
 mod fetch;
+mod golden;
 mod people;
 mod privacy;
 mod receive;

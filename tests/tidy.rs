@@ -267,6 +267,16 @@ fn the_readme_names_two_commands() {
     assert_eq!(commands, ["cargo run --release -- dev", "cargo xtask test"]);
 }
 
+#[tokio::test]
+async fn the_readme_has_the_events_as_the_program_prints_them() {
+    let (code, printed) = Process::run(&["spec", "events"], &BTreeMap::new()).await;
+    assert_eq!(code, 0, "{printed}");
+    let readme = read("README.md");
+    let (_, rest) = readme.split_once("<!-- landfall spec events -->\n").unwrap();
+    let (table, _) = rest.split_once("<!-- end -->").unwrap();
+    assert_eq!(table.trim(), printed.trim(), "put what `landfall spec events` prints between the markers");
+}
+
 /// Table → columns, as a migration writes them.
 type Tables = BTreeMap<String, BTreeSet<String>>;
 

@@ -22,6 +22,7 @@ use crate::reconcile::{Finding, ReconcileId};
 use crate::record::Record;
 use crate::session::{SessionOutcome, SessionResult};
 
+pub mod effects;
 mod records;
 mod stored;
 

@@ -16,6 +16,7 @@ pub(crate) mod recover;
 pub(crate) mod reproject;
 pub(crate) mod serve;
 pub(crate) mod simulate;
+pub(crate) mod spec;
 pub(crate) mod stats;
 pub(crate) mod topology;
 pub(crate) mod verify;

@@ -70,6 +70,8 @@ enum Command {
     Simulate(command::simulate::Args),
     /// Check a signature offline and say which part is wrong
     Verify(command::verify::Args),
+    /// Every event of Terra's and what follows from it
+    Spec(command::spec::Args),
     /// What is set, and where
     Config(command::config::Args),
     /// Ask a running instance whether it is ready
@@ -108,6 +110,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Reproject(args) => command::reproject::run(args).await,
         Command::Simulate(args) => command::simulate::run(args).await,
         Command::Verify(args) => command::verify::run(args).await,
+        Command::Spec(args) => command::spec::run(args).await,
         Command::Config(args) => command::config::run(args).await,
         Command::Healthcheck(args) => command::healthcheck::run(args).await,
         Command::Bench(args) => command::bench::run(args).await,

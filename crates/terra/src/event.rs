@@ -147,12 +147,13 @@ pub fn decode(body: &[u8]) -> Result<Event<'_>, Unreadable> {
     if json::is_deeper_than(DEPTH_MAX, text) {
         return Err(Unreadable::TooDeep);
     }
-    let Some([name, user, reference_id]) = json::members(text, ["type", "user", "reference_id"]) else {
+    let names = ["type", "user", "reference_id", "data", "athlete"];
+    let Some([name, user, reference_id, data, athlete]) = json::members(text, names) else {
         return Err(if json::is_json(text) { Unreadable::NotAnObject } else { Unreadable::NotJson });
     };
     let name = user::label(name).ok_or(Unreadable::NoType)?;
     let kind = Kind::parse(&name);
-    let envelope = Envelope { kind, text, user, reference_id: user::identifier(reference_id) };
+    let envelope = Envelope { kind, text, user, data, athlete, reference_id: user::identifier(reference_id) };
     match kind {
         Kind::Auth => connection::auth(&envelope),
         Kind::AuthCancelled => Ok(connection::auth_failed(&envelope)),
@@ -188,11 +189,15 @@ struct Envelope<'a> {
     kind: Kind,
     text: &'a str,
     user: Option<&'a RawValue>,
+    /// These two are most of a body: it is not read again for them.
+    data: Option<&'a RawValue>,
+    athlete: Option<&'a RawValue>,
     /// At top level; the older platform puts it there as well.
     reference_id: Option<String>,
 }
 
 impl<'a> Envelope<'a> {
+    /// Members that only some events have, and small bodies at that.
     fn members<const N: usize>(&self, names: [&str; N]) -> [Option<&'a RawValue>; N] {
         json::members(self.text, names).unwrap_or([None; N])
     }

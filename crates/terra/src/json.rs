@@ -58,26 +58,40 @@ pub(crate) fn is_json(text: &str) -> bool {
 
 /// True where lists and objects nest deeper than `depth_max`. Looks at brackets outside strings and at nothing else.
 pub(crate) fn is_deeper_than(depth_max: usize, text: &str) -> bool {
+    let bytes = text.as_bytes();
     let mut depth = 0_usize;
-    let mut in_string = false;
-    let mut escaped = false;
-    for byte in text.bytes() {
-        if in_string {
-            in_string = escaped || byte != b'"';
-            escaped = !escaped && byte == b'\\';
-            continue;
-        }
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
         match byte {
-            b'"' => in_string = true,
-            b'[' | b'{' => depth += 1,
-            b']' | b'}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        if depth > depth_max {
-            return true;
+            b'"' => at = after_string(bytes, at),
+            b'[' | b'{' => {
+                depth += 1;
+                if depth > depth_max {
+                    return true;
+                }
+                at += 1;
+            }
+            b']' | b'}' => {
+                depth = depth.saturating_sub(1);
+                at += 1;
+            }
+            _ => at += 1,
         }
     }
     false
+}
+
+/// The place behind the string that begins at `start`, or the end where it is not closed.
+pub(crate) fn after_string(bytes: &[u8], start: usize) -> usize {
+    let mut at = start + 1;
+    while let Some(place) = memchr::memchr2(b'"', b'\\', bytes.get(at..).unwrap_or_default()) {
+        at += place + 1;
+        if bytes[at - 1] == b'"' {
+            return at;
+        }
+        at += 1; // what is escaped
+    }
+    bytes.len()
 }
 
 struct Members<'n, const N: usize>(&'n [&'n str; N]);

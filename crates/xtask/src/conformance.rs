@@ -1,8 +1,8 @@
 //! `cargo xtask conformance --schemas DIR`: is what we take for Terra's events what Terra says they are?
 //!
 //! The simulator's golden files hold one event of every type in both dialects. Each is validated by
-//! the schema that Terra publishes for it (`tryterra/openapi`, folder `schemas`). The same schemas and
-//! events are then put before our own decoder.
+//! the schema that Terra publishes for it (`tryterra/openapi`, folder `schemas`). The same schemas are
+//! then compared with what our own decoder knows; that it reads the events is a test of its own.
 
 mod decoder;
 mod schemas;
@@ -48,13 +48,15 @@ pub(crate) fn check(folder: &Path) -> Result<()> {
         }
     }
     without_event.iter().for_each(|schema| println!("NO EVENT    for {schema}"));
-    let unread = decoder::check_our_decoder(&events, &published)?;
-    match &unread {
-        Some(lines) => lines.iter().for_each(|line| println!("UNREAD      {line}")),
-        None => println!("\nOur own decoder was not checked."),
-    }
-    println!("\n{} events, {violations} violations, {} schemas without an event", events.len(), without_event.len());
-    if violations + without_event.len() + unread.map_or(0, |lines| lines.len()) > 0 {
+    let differences = decoder::check_our_decoder(folder)?;
+    differences.iter().for_each(|line| println!("DIFFERENT   {line}"));
+    println!(
+        "\n{} events, {violations} violations, {} schemas without an event, {} differences from our decoder",
+        events.len(),
+        without_event.len(),
+        differences.len()
+    );
+    if violations + without_event.len() + differences.len() > 0 {
         bail!("not conforming to {}", folder.display());
     }
     Ok(())

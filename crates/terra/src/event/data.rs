@@ -14,8 +14,7 @@ pub const ITEMS_MAX: usize = 100_000;
 /// `data` may be absent, `null`, a list or a single object. `athlete` has an `athlete` object instead; Terra's prose
 /// once says `data`, so that is taken too.
 pub(super) fn data<'a>(envelope: &Envelope<'a>, kind: DataKind) -> Result<Event<'a>, Unreadable> {
-    let [athlete, data] = envelope.members(["athlete", "data"]);
-    let payload = if kind == DataKind::Athlete { athlete.or(data) } else { data };
+    let payload = if kind == DataKind::Athlete { envelope.athlete.or(envelope.data) } else { envelope.data };
     let items = payload.map_or(Some(Vec::new()), items).ok_or(Unreadable::WrongShape { kind: envelope.kind })?;
     let lone = kind != DataKind::Athlete && payload.is_some_and(json::is_object);
     Ok(Event::Data { kind, user: envelope.user(), items, lone })
@@ -32,9 +31,9 @@ fn items(payload: &RawValue) -> Option<Vec<&str>> {
 /// The newer form has its members in `data` and a type per outcome; the older one has them at top level, one type, and a
 /// status.
 pub(super) fn lab_report<'a>(envelope: &Envelope<'a>, failed: bool) -> Event<'a> {
-    let names = ["event_id", "status", "current_status", "data", "session_id", "upload_id"];
-    let [event_id, status, current_status, data, session_id, upload_id] = envelope.members(names);
-    let [own_session_id, own_reference_id] = json::section(data, ["session_id", "reference_id"]);
+    let names = ["event_id", "status", "current_status", "session_id", "upload_id"];
+    let [event_id, status, current_status, session_id, upload_id] = envelope.members(names);
+    let [own_session_id, own_reference_id] = json::section(envelope.data, ["session_id", "reference_id"]);
     let status = status.or(current_status).and_then(json::string);
     let id = |raw| user::identifier(raw);
     Event::LabReport {

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::schema::{NodeId, Schema, Shapes};
+use crate::json::after_string;
 use crate::text;
 
 mod digest;
@@ -257,14 +258,7 @@ impl<'a> Scan<'_, 'a> {
     /// A string with its quotes.
     fn string(&mut self) -> &'a str {
         let start = self.at;
-        self.at += 1;
-        while let Some(place) = memchr::memchr2(b'"', b'\\', self.bytes.get(self.at..).unwrap_or_default()) {
-            self.at += place + 1;
-            if self.bytes[self.at - 1] == b'"' {
-                break;
-            }
-            self.at += 1; // what is escaped
-        }
+        self.at = after_string(self.bytes, start);
         self.since(start)
     }
 
