@@ -85,11 +85,11 @@ COMMENT ON COLUMN recovery_event.state IS 'lost: Terra cannot send it again, or 
 COMMENT ON COLUMN recovery_event.resent_at IS 'when Terra was last asked to send it again';
 COMMENT ON COLUMN recovery_event.attempts IS 'how often Terra was asked to send it again';
 
-CREATE TABLE recovery_job (
+CREATE TABLE recovery_backfill (
     recovery_id uuid NOT NULL,
-    job_id      uuid NOT NULL,
-    PRIMARY KEY (recovery_id, job_id)
+    backfill_id uuid NOT NULL,
+    PRIMARY KEY (recovery_id, backfill_id)
 );
-COMMENT ON TABLE recovery_job IS 'requests for data that cover what could not be sent again';
-COMMENT ON COLUMN recovery_job.recovery_id IS 'the recovery';
-COMMENT ON COLUMN recovery_job.job_id IS 'the fetch job';
+COMMENT ON TABLE recovery_backfill IS 'requests for data that cover what could not be sent again';
+COMMENT ON COLUMN recovery_backfill.recovery_id IS 'the recovery';
+COMMENT ON COLUMN recovery_backfill.backfill_id IS 'the backfill that accounts for them';

@@ -53,8 +53,8 @@ CREATE TABLE recovery_event (
 ) STRICT, WITHOUT ROWID;
 
 -- Requests for data that cover what could not be sent again.
-CREATE TABLE recovery_job (
+CREATE TABLE recovery_backfill (
     recovery_id BLOB NOT NULL CHECK (length(recovery_id) = 16),                 -- the recovery
-    job_id      BLOB NOT NULL CHECK (length(job_id) = 16),                      -- the fetch job
-    PRIMARY KEY (recovery_id, job_id)
+    backfill_id BLOB NOT NULL CHECK (length(backfill_id) = 16),                 -- the backfill that accounts for them
+    PRIMARY KEY (recovery_id, backfill_id)
 ) STRICT, WITHOUT ROWID;

@@ -195,13 +195,15 @@ pub struct ReconcileMarks {
     pub refused: bool,
 }
 
-/// What became of the requests of a recovery.
+/// What became of the requests for data of a recovery.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct JobCounts {
+pub struct RecoveryBackfills {
     pub all: u64,
-    /// Not asked for yet.
+    /// Requests that they take together.
+    pub requests: u64,
     pub open: u64,
-    pub failed: u64,
+    /// Not everything came.
+    pub incomplete: u64,
 }
 
 /// Filters of listings; `None` means any.
@@ -485,7 +487,7 @@ pub trait Store: Send + Sync {
     ) -> Result<BTreeSet<(Environment, String)>, StoreError>;
     /// Queues requests for data that belong to a recovery.
     async fn add_recovery_jobs(&self, id: RecoveryId, jobs: &[FetchJob], now: Timestamp) -> Result<(), StoreError>;
-    async fn recovery_job_counts(&self, id: RecoveryId) -> Result<JobCounts, StoreError>;
+    async fn recovery_backfills(&self, id: RecoveryId) -> Result<RecoveryBackfills, StoreError>;
     /// The longest times within `from` and `to` in which nothing was received, longest first.
     async fn received_pauses(
         &self,

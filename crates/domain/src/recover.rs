@@ -151,8 +151,11 @@ pub struct Progress {
     pub lost: u64,
     /// Of these: the ones that no request for data brings back.
     pub beyond_reach: BTreeMap<String, u64>,
-    pub requests_open: u64,
-    pub requests_failed: u64,
+    /// Accounts of what was asked for: one per person and kind that needs it.
+    pub backfills: u64,
+    pub backfills_open: u64,
+    /// Of which not everything came.
+    pub backfills_incomplete: u64,
     pub reconcile: Option<ReconcileId>,
     /// Why who is connected could not be compared.
     pub reconcile_failed: Option<String>,
@@ -342,7 +345,8 @@ impl Progress {
 
     /// How it ended, once nothing is open any more.
     pub fn end(&self) -> Step {
-        let is_whole = self.beyond_reach.is_empty() && self.requests_failed == 0 && self.reconcile_failed.is_none();
+        let is_whole =
+            self.beyond_reach.is_empty() && self.backfills_incomplete == 0 && self.reconcile_failed.is_none();
         if is_whole { Step::Complete } else { Step::Incomplete }
     }
 }

@@ -396,11 +396,12 @@ impl Work<'_> {
     }
 
     async fn await_requests(&self, recovery: &mut Recovery) -> anyhow::Result<Turn> {
-        let counts = self.ports.store.recovery_job_counts(recovery.id).await?;
-        recovery.progress.requests = counts.all;
-        recovery.progress.requests_open = counts.open;
-        recovery.progress.requests_failed = counts.failed;
-        if counts.open > 0 {
+        let backfills = self.ports.store.recovery_backfills(recovery.id).await?;
+        recovery.progress.requests = backfills.requests;
+        recovery.progress.backfills = backfills.all;
+        recovery.progress.backfills_open = backfills.open;
+        recovery.progress.backfills_incomplete = backfills.incomplete;
+        if backfills.open > 0 {
             return Ok(Turn::Waits);
         }
         recovery.step = recovery.progress.end();

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use adapters::store::{FetchAsk, Store};
-use domain::fetch::{self, Budget, FetchJob, FetchOrigin, Pace, Reaction, Window, Wish};
+use adapters::store::{RecoveryBackfills, Store};
+use domain::fetch::{self, FetchJob, FetchOrigin, Window, Wish};
 use domain::id::AliasKey;
 use domain::recover::{Missed, MissedState, Pause, Progress, Recovery, RecoveryId, Step};
 use jiff::SignedDuration;
@@ -111,21 +111,10 @@ pub(crate) async fn requests_of_a_recovery_are_counted_by_their_end(store: &dyn 
     });
     store.add_recovery_jobs(id, &jobs, at(2)).await.unwrap();
     store.add_recovery_jobs(id, &jobs, at(2)).await.unwrap();
-    let counts = store.recovery_job_counts(id).await.unwrap();
-    assert_eq!((counts.all, counts.open, counts.failed), (3, 3, 0), "a step taken twice asks once");
-    let ask = FetchAsk {
-        now: at(10),
-        until: at(70),
-        pace: Pace { per_second: 1_000, daily_max: 1_000 },
-        budget: Budget::default(),
-        limit: 2,
-        urgent_only: false,
-    };
-    let leased = store.lease_fetch_jobs(&ask).await.unwrap();
-    store.finish_fetch(&leased[0], &Reaction::Failed { reason: "not_enabled" }, Some(403), at(11)).await.unwrap();
-    store.finish_fetch(&leased[1], &Reaction::Nothing, Some(200), at(11)).await.unwrap();
-    let counts = store.recovery_job_counts(id).await.unwrap();
-    assert_eq!((counts.all, counts.open, counts.failed), (3, 1, 1));
+    let backfills = store.recovery_backfills(id).await.unwrap();
+    let expected = RecoveryBackfills { all: 1, requests: 3, open: 1, incomplete: 0 };
+    assert_eq!(backfills, expected, "a step taken twice asks once");
+    assert_eq!(store.recovery_backfills(RecoveryId(Uuid::nil())).await.unwrap(), RecoveryBackfills::default());
 }
 
 pub(crate) async fn pauses_in_what_was_received_are_found_longest_first(store: &dyn Store) {

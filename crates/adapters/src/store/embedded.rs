@@ -28,9 +28,9 @@ use terra::event::DataKind;
 use super::{
     Applied, AuthEventFilter, AuthEventView, BackfillFilter, BackfillRound, BackfillView, ConnectionFilter,
     ConnectionView, Decided, DeliveryFilter, DeliveryView, DriftCount, DriftFilter, DriftView, FetchAsk, FetchFilter,
-    FetchView, Found, Holder, JobCounts, LeasedFetch, Listing, OpenReference, Page, Prepared, ReconcileMarks,
-    RecordView, ReferenceAnswer, ReferencePolicy, Reprojection, Retry, Schema, Silences, Span, StaleView, Stats, Store,
-    StoreError, StoredDocument, UsageFilter, UsageTotals, UsageView,
+    FetchView, Found, Holder, LeasedFetch, Listing, OpenReference, Page, Prepared, ReconcileMarks, RecordView,
+    RecoveryBackfills, ReferenceAnswer, ReferencePolicy, Reprojection, Retry, Schema, Silences, Span, StaleView, Stats,
+    Store, StoreError, StoredDocument, UsageFilter, UsageTotals, UsageView,
 };
 use crate::embedded::Embedded;
 use crate::embedded::writer::Unwritten;
@@ -456,8 +456,8 @@ impl Store for EmbeddedStore {
         self.write(move |connection| recover::add_jobs(connection, id, &jobs, now)).await
     }
 
-    async fn recovery_job_counts(&self, id: RecoveryId) -> Result<JobCounts, StoreError> {
-        self.read(move |connection| recover::job_counts(connection, id)).await
+    async fn recovery_backfills(&self, id: RecoveryId) -> Result<RecoveryBackfills, StoreError> {
+        self.read(move |connection| recover::backfills(connection, id)).await
     }
 
     async fn received_pauses(

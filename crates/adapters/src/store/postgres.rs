@@ -31,9 +31,9 @@ use super::apply::{self, Mode, Tried};
 use super::{
     Applied, AuthEventFilter, AuthEventView, BackfillFilter, BackfillRound, BackfillView, ConnectionFilter,
     ConnectionView, Decided, DeliveryFilter, DeliveryView, DriftCount, DriftFilter, DriftView, FetchAsk, FetchFilter,
-    FetchView, Found, Holder, JobCounts, LeasedFetch, Listing, OpenReference, Page, Prepared, ReconcileMarks,
-    RecordView, ReferenceAnswer, ReferencePolicy, Reprojection, Retry, Schema, Silences, Span, StaleView, Stats, Store,
-    StoreError, StoredDocument, UsageFilter, UsageTotals, UsageView,
+    FetchView, Found, Holder, LeasedFetch, Listing, OpenReference, Page, Prepared, ReconcileMarks, RecordView,
+    RecoveryBackfills, ReferenceAnswer, ReferencePolicy, Reprojection, Retry, Schema, Silences, Span, StaleView, Stats,
+    Store, StoreError, StoredDocument, UsageFilter, UsageTotals, UsageView,
 };
 use crate::payloads::Sealed;
 use crate::queue::Job;
@@ -487,8 +487,8 @@ impl Store for PostgresStore {
         keep!(self, |db| recover::add_jobs(db, id, &jobs, now))
     }
 
-    async fn recovery_job_counts(&self, id: RecoveryId) -> Result<JobCounts, StoreError> {
-        single!(self, |db| recover::job_counts(db, id))
+    async fn recovery_backfills(&self, id: RecoveryId) -> Result<RecoveryBackfills, StoreError> {
+        single!(self, |db| recover::backfills(db, id))
     }
 
     async fn received_pauses(

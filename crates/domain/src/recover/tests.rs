@@ -124,25 +124,25 @@ fn a_preview_says_count_duration_and_cost() {
 
 #[test]
 fn the_end_is_a_sentence() {
-    let progress = Progress { events: 3, arrived: 3, requests: 2, ..Progress::default() };
+    let progress = Progress { events: 3, arrived: 3, backfills: 2, ..Progress::default() };
     assert_eq!(progress.end(), Step::Complete);
     assert_eq!(
         words::sentence(&recovery(Step::Complete, progress.clone())),
-        "Complete: 3 of 3 events that Terra could not deliver have arrived, and Terra took 2 requests for data for the rest."
+        "Complete: 3 of 3 events that Terra could not deliver have arrived, and 2 of 2 backfills brought the rest."
     );
     let short = Progress {
         arrived: 2,
         lost: 1,
         beyond_reach: BTreeMap::from([("hormone".to_owned(), 1)]),
-        requests_failed: 1,
+        backfills_incomplete: 1,
         ..progress
     };
     assert_eq!(short.end(), Step::Incomplete);
     assert_eq!(
         words::sentence(&recovery(Step::Incomplete, short)),
-        "Incomplete: still missing are events that nothing brings back (1 hormone), and 1 of 2 requests for data failed \
-         (/v1/fetches?state=failed); 2 of 3 events that Terra could not deliver have arrived, and Terra took 1 requests \
-         for data for the rest."
+        "Incomplete: still missing are events that nothing brings back (1 hormone), and data of 1 of 2 backfills \
+         (/v1/backfills?state=incomplete); 2 of 3 events that Terra could not deliver have arrived, and 1 of 2 backfills brought \
+         the rest."
     );
 }
 

@@ -56,7 +56,7 @@ pub fn sentence(recovery: &Recovery) -> String {
         Step::Resending => format!("{} of {} events were sent again.", progress.resent, progress.events),
         Step::Arriving => format!("{} of {} events have arrived.", progress.arrived, progress.events),
         Step::Fetching => {
-            format!("{} of {} requests for data are open.", progress.requests_open, progress.requests)
+            format!("{} of {} backfills are open.", progress.backfills_open, progress.backfills)
         }
         Step::Complete => format!("Complete: {}.", done(progress)),
         Step::Incomplete => format!("Incomplete: {}; {}.", missing(progress), done(progress)),
@@ -66,10 +66,11 @@ pub fn sentence(recovery: &Recovery) -> String {
 
 fn done(progress: &Progress) -> String {
     format!(
-        "{} of {} events that Terra could not deliver have arrived, and Terra took {} requests for data for the rest",
+        "{} of {} events that Terra could not deliver have arrived, and {} of {} backfills brought the rest",
         progress.arrived,
         progress.events,
-        progress.requests.saturating_sub(progress.requests_failed)
+        progress.backfills.saturating_sub(progress.backfills_incomplete),
+        progress.backfills
     )
 }
 
@@ -78,10 +79,10 @@ fn missing(progress: &Progress) -> String {
     if !progress.beyond_reach.is_empty() {
         parts.push(format!("events that nothing brings back ({})", listed(&progress.beyond_reach)));
     }
-    if progress.requests_failed > 0 {
+    if progress.backfills_incomplete > 0 {
         parts.push(format!(
-            "{} of {} requests for data failed (/v1/fetches?state=failed)",
-            progress.requests_failed, progress.requests
+            "data of {} of {} backfills (/v1/backfills?state=incomplete)",
+            progress.backfills_incomplete, progress.backfills
         ));
     }
     if let Some(reason) = &progress.reconcile_failed {

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::column::{count, json, json_text, ms, time, time_option, uuid, word};
 use super::enqueue;
 use super::read::{after, limit};
-use crate::store::{JobCounts, Listing, Page, StoreError};
+use crate::store::{Listing, Page, RecoveryBackfills, StoreError};
 
 /// Pauses of a preview.
 const PAUSES_MAX: i64 = 10;
@@ -189,24 +189,30 @@ pub(super) fn add_jobs(
     jobs: &[FetchJob],
     at: Timestamp,
 ) -> Result<(), StoreError> {
-    const ADD: &str = "INSERT INTO recovery_job (recovery_id, job_id) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+    const ADD: &str = "
+        INSERT INTO recovery_backfill (recovery_id, backfill_id) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
     enqueue::insert(connection, jobs, at)?;
     let mut statement = connection.prepare_cached(ADD)?;
     for job in jobs {
-        statement.execute(params![id.0.as_bytes(), job.id.0.as_bytes()])?;
+        statement.execute(params![id.0.as_bytes(), job.backfill.0.as_bytes()])?;
     }
     Ok(())
 }
 
-/// A job that is not there stands for one that was open already, under another id.
-pub(super) fn job_counts(connection: &Connection, id: RecoveryId) -> Result<JobCounts, StoreError> {
-    const COUNTS: &str = "
-        SELECT count(*) AS jobs, count(*) FILTER (WHERE fetch_job.state = 'queued') AS open,
-               count(*) FILTER (WHERE fetch_job.state = 'failed') AS failed
-        FROM recovery_job LEFT JOIN fetch_job ON fetch_job.id = recovery_job.job_id
-        WHERE recovery_job.recovery_id = ?1";
-    Ok(connection.prepare_cached(COUNTS)?.query_row([id.0.as_bytes()], |row| {
-        Ok(JobCounts { all: count(row, "jobs")?, open: count(row, "open")?, failed: count(row, "failed")? })
+pub(super) fn backfills(connection: &Connection, id: RecoveryId) -> Result<RecoveryBackfills, StoreError> {
+    const BACKFILLS: &str = "
+        SELECT count(*) AS backfills, coalesce(sum(backfill.requested), 0) AS requests,
+               count(*) FILTER (WHERE backfill.state = 'open') AS open,
+               count(*) FILTER (WHERE backfill.state = 'incomplete') AS incomplete
+        FROM recovery_backfill JOIN backfill ON backfill.id = recovery_backfill.backfill_id
+        WHERE recovery_backfill.recovery_id = ?1";
+    Ok(connection.prepare_cached(BACKFILLS)?.query_row([id.0.as_bytes()], |row| {
+        Ok(RecoveryBackfills {
+            all: count(row, "backfills")?,
+            requests: count(row, "requests")?,
+            open: count(row, "open")?,
+            incomplete: count(row, "incomplete")?,
+        })
     })?)
 }
 

@@ -13,7 +13,7 @@ use super::enqueue;
 use super::read::{cursor, one_more};
 use super::row::{column, count, environment, environments, get, integer, small, strange};
 use super::unit::Db;
-use crate::store::{JobCounts, Listing, Page, StoreError};
+use crate::store::{Listing, Page, RecoveryBackfills, StoreError};
 
 /// Pauses of a preview.
 const PAUSES_MAX: i64 = 10;
@@ -201,26 +201,33 @@ pub(super) async fn processed(
     rows.iter().map(|row| Ok((environment(row)?, get(row, "event_id")?))).collect()
 }
 
-const ADD_JOBS: &str = "
-INSERT INTO recovery_job (recovery_id, job_id) SELECT $1, job_id FROM unnest($2::uuid[]) AS job_id ON CONFLICT DO NOTHING";
+const ADD_BACKFILLS: &str = "
+INSERT INTO recovery_backfill (recovery_id, backfill_id)
+SELECT $1, backfill_id FROM unnest($2::uuid[]) AS backfill_id
+    ON CONFLICT DO NOTHING";
 
 pub(super) async fn add_jobs(db: &Db, id: RecoveryId, jobs: &[FetchJob], at: Timestamp) -> Result<(), StoreError> {
     enqueue::insert(db, jobs, at).await?;
-    db.execute(ADD_JOBS, &[&id.0, &column(jobs, |job| job.id.0)]).await?;
+    db.execute(ADD_BACKFILLS, &[&id.0, &column(jobs, |job| job.backfill.0)]).await?;
     Ok(())
 }
 
-/// A job that is not there stands for one that was open already, under another id.
-const JOB_COUNTS: &str = "
-SELECT count(*) AS jobs, count(*) FILTER (WHERE fetch_job.state = 'queued') AS open,
-       count(*) FILTER (WHERE fetch_job.state = 'failed') AS failed
-  FROM recovery_job
-  LEFT JOIN fetch_job ON fetch_job.id = recovery_job.job_id
- WHERE recovery_job.recovery_id = $1";
+const BACKFILLS: &str = "
+SELECT count(*) AS backfills, coalesce(sum(backfill.requested), 0)::bigint AS requests,
+       count(*) FILTER (WHERE backfill.state = 'open') AS open,
+       count(*) FILTER (WHERE backfill.state = 'incomplete') AS incomplete
+  FROM recovery_backfill
+  JOIN backfill ON backfill.id = recovery_backfill.backfill_id
+ WHERE recovery_backfill.recovery_id = $1";
 
-pub(super) async fn job_counts(db: &Db, id: RecoveryId) -> Result<JobCounts, StoreError> {
-    let row = db.row(JOB_COUNTS, &[&id.0]).await?.ok_or_else(|| strange("recovery_job"))?;
-    Ok(JobCounts { all: count(&row, "jobs")?, open: count(&row, "open")?, failed: count(&row, "failed")? })
+pub(super) async fn backfills(db: &Db, id: RecoveryId) -> Result<RecoveryBackfills, StoreError> {
+    let row = db.row(BACKFILLS, &[&id.0]).await?.ok_or_else(|| strange("recovery_backfill"))?;
+    Ok(RecoveryBackfills {
+        all: count(&row, "backfills")?,
+        requests: count(&row, "requests")?,
+        open: count(&row, "open")?,
+        incomplete: count(&row, "incomplete")?,
+    })
 }
 
 const PAUSES: &str = "
