@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::fetch::{FetchJob, PauseScope, Reaction};
-use domain::id::{ConnectionId, Environment, FetchJobId, RecordId, ReferenceId, SessionId, UserId};
+use domain::id::{ConnectionId, Environment, EventId, FetchJobId, RecordId, ReferenceId, SessionId, UserId};
 use domain::outgoing::Published;
 use domain::plan::{Plan, Sighting};
 use domain::record::Scores;
@@ -37,6 +37,7 @@ pub mod postgres;
 mod record_table;
 pub mod tx;
 pub mod view;
+pub mod why;
 
 pub use fetching::FetchAsk;
 pub use tx::{LedgerOutcome, Reprojection, StoredDocument};
@@ -44,6 +45,7 @@ pub use view::{
     AuthEventView, ConnectionView, DeliveryView, DriftView, FetchView, Listing, Page, RecordView, Silences, SilentView,
     StaleView, Stats, UsageBy, UsageFilter, UsageTotals, UsageView,
 };
+pub use why::{AboutRecord, DayRecord};
 
 /// A plan with its bytes sealed: the delivery's own, and one document per record, in the plan's order.
 #[derive(Debug, Clone)]
@@ -391,6 +393,26 @@ pub trait Store: Send + Sync {
     async fn usage_totals(&self, month: Date, free: u64) -> Result<UsageTotals, StoreError>;
     /// Numbers for gauges.
     async fn stats(&self, now: Timestamp) -> Result<Stats, StoreError>;
+
+    // --- why
+
+    /// Connections of an internal user, with a reference, or with a Terra user of this name, at most `limit`.
+    async fn named(
+        &self,
+        name: &str,
+        environments: &[Environment],
+        limit: u32,
+    ) -> Result<Vec<ConnectionId>, StoreError>;
+    /// Records of a connection on a day of the person's calendar, at most 100: per key the greatest order, tombstones
+    /// included. Kinds kept by day by their key, others where they begin or end on it; a profile is of any day.
+    async fn records_of_day(
+        &self,
+        connection: ConnectionId,
+        kind: DataKind,
+        day: Date,
+    ) -> Result<Vec<DayRecord>, StoreError>;
+    /// Events about records: those with these ids, and those held about these records, in the order of their times.
+    async fn events_about(&self, events: &[EventId], records: &[RecordId]) -> Result<Vec<AboutRecord>, StoreError>;
 
     // --- silence
 

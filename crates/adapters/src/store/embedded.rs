@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::fetch::{FetchJob, PauseScope, Reaction};
-use domain::id::{ConnectionId, DeliveryId, Environment, FetchJobId, RecordId, SessionId, UserId};
+use domain::id::{ConnectionId, DeliveryId, Environment, EventId, FetchJobId, RecordId, SessionId, UserId};
 use domain::outgoing::Published;
 use domain::record::Scores;
 use domain::session::ConnectSession;
@@ -20,10 +20,11 @@ use rusqlite::Connection;
 use terra::event::DataKind;
 
 use super::{
-    Applied, AuthEventFilter, AuthEventView, ConnectionFilter, ConnectionView, Decided, DeliveryFilter, DeliveryView,
-    DriftCount, DriftFilter, DriftView, FetchAsk, FetchFilter, FetchView, Found, Holder, LeasedFetch, Listing,
-    OpenReference, Page, Prepared, RecordView, ReferenceAnswer, ReferencePolicy, Reprojection, Retry, Schema, Silences,
-    Span, StaleView, Stats, Store, StoreError, StoredDocument, UsageFilter, UsageTotals, UsageView,
+    AboutRecord, Applied, AuthEventFilter, AuthEventView, ConnectionFilter, ConnectionView, DayRecord, Decided,
+    DeliveryFilter, DeliveryView, DriftCount, DriftFilter, DriftView, FetchAsk, FetchFilter, FetchView, Found, Holder,
+    LeasedFetch, Listing, OpenReference, Page, Prepared, RecordView, ReferenceAnswer, ReferencePolicy, Reprojection,
+    Retry, Schema, Silences, Span, StaleView, Stats, Store, StoreError, StoredDocument, UsageFilter, UsageTotals,
+    UsageView,
 };
 use crate::embedded::Embedded;
 use crate::embedded::writer::Unwritten;
@@ -53,6 +54,7 @@ mod silence;
 mod tx;
 mod upkeep;
 mod usage;
+mod why;
 
 pub struct EmbeddedStore {
     embedded: Arc<Embedded>,
@@ -334,6 +336,30 @@ impl Store for EmbeddedStore {
 
     async fn stats(&self, _now: Timestamp) -> Result<Stats, StoreError> {
         self.read(|connection| read::stats(connection)).await
+    }
+
+    async fn named(
+        &self,
+        name: &str,
+        environments: &[Environment],
+        limit: u32,
+    ) -> Result<Vec<ConnectionId>, StoreError> {
+        let (name, environments) = (name.to_owned(), environments.to_vec());
+        self.read(move |connection| why::named(connection, &name, &environments, limit)).await
+    }
+
+    async fn records_of_day(
+        &self,
+        connection: ConnectionId,
+        kind: DataKind,
+        day: Date,
+    ) -> Result<Vec<DayRecord>, StoreError> {
+        self.read(move |reader| why::records_of_day(reader, connection, kind, day)).await
+    }
+
+    async fn events_about(&self, events: &[EventId], records: &[RecordId]) -> Result<Vec<AboutRecord>, StoreError> {
+        let (events, records) = (events.to_vec(), records.to_vec());
+        self.read(move |connection| why::events_about(connection, &events, &records)).await
     }
 
     async fn silence_seen(&self, now: Timestamp) -> Result<Seen, StoreError> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::fetch::{FetchJob, PauseScope, Reaction};
-use domain::id::{ConnectionId, DeliveryId, Environment, FetchJobId, RecordId, SessionId, UserId};
+use domain::id::{ConnectionId, DeliveryId, Environment, EventId, FetchJobId, RecordId, SessionId, UserId};
 use domain::outgoing::Published;
 use domain::record::Scores;
 use domain::session::ConnectSession;
@@ -23,10 +23,11 @@ use terra::event::DataKind;
 use self::unit::{Done, Units};
 use super::apply::{self, Mode, Tried};
 use super::{
-    Applied, AuthEventFilter, AuthEventView, ConnectionFilter, ConnectionView, Decided, DeliveryFilter, DeliveryView,
-    DriftCount, DriftFilter, DriftView, FetchAsk, FetchFilter, FetchView, Found, Holder, LeasedFetch, Listing,
-    OpenReference, Page, Prepared, RecordView, ReferenceAnswer, ReferencePolicy, Reprojection, Retry, Schema, Silences,
-    Span, StaleView, Stats, Store, StoreError, StoredDocument, UsageFilter, UsageTotals, UsageView,
+    AboutRecord, Applied, AuthEventFilter, AuthEventView, ConnectionFilter, ConnectionView, DayRecord, Decided,
+    DeliveryFilter, DeliveryView, DriftCount, DriftFilter, DriftView, FetchAsk, FetchFilter, FetchView, Found, Holder,
+    LeasedFetch, Listing, OpenReference, Page, Prepared, RecordView, ReferenceAnswer, ReferencePolicy, Reprojection,
+    Retry, Schema, Silences, Span, StaleView, Stats, Store, StoreError, StoredDocument, UsageFilter, UsageTotals,
+    UsageView,
 };
 use crate::payloads::Sealed;
 use crate::queue::Job;
@@ -58,6 +59,7 @@ mod tx;
 mod unit;
 mod upkeep;
 mod usage;
+mod why;
 
 /// Waiting for other processes that migrate included.
 const MIGRATE_MAX: Duration = Duration::from_secs(600);
@@ -370,6 +372,30 @@ impl Store for PostgresStore {
 
     async fn stats(&self, _now: Timestamp) -> Result<Stats, StoreError> {
         single!(self, |db| read::stats(db))
+    }
+
+    async fn named(
+        &self,
+        name: &str,
+        environments: &[Environment],
+        limit: u32,
+    ) -> Result<Vec<ConnectionId>, StoreError> {
+        let (name, environments) = (name.to_owned(), environments.to_vec());
+        single!(self, |db| why::named(db, &name, &environments, limit))
+    }
+
+    async fn records_of_day(
+        &self,
+        connection: ConnectionId,
+        kind: DataKind,
+        day: Date,
+    ) -> Result<Vec<DayRecord>, StoreError> {
+        single!(self, |db| why::records_of_day(db, connection, kind, day))
+    }
+
+    async fn events_about(&self, events: &[EventId], records: &[RecordId]) -> Result<Vec<AboutRecord>, StoreError> {
+        let (events, records) = (events.to_vec(), records.to_vec());
+        single!(self, |db| why::events_about(db, &events, &records))
     }
 
     async fn silence_seen(&self, now: Timestamp) -> Result<Seen, StoreError> {
