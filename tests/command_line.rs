@@ -13,7 +13,7 @@ crate::on_every_engine!(
 );
 
 /// Every command of the top level.
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 15] = [
     "dev",
     "serve",
     "migrate",
@@ -21,6 +21,7 @@ const COMMANDS: [&str; 14] = [
     "connections",
     "deliveries",
     "stats",
+    "why",
     "drift",
     "reproject",
     "simulate",

@@ -29,3 +29,4 @@ mod services;
 mod silence;
 mod tidy;
 mod usage;
+mod why;

@@ -15,3 +15,4 @@ pub mod session;
 pub mod settle;
 pub mod silence;
 pub mod usage;
+pub mod why;
