@@ -157,6 +157,7 @@ impl TestApp {
             ("LANDFALL_TERRA_WIDGET_URL", terra.widget_url()),
             ("LANDFALL_TERRA_LEGACY_URL", terra.legacy_url()),
             ("LANDFALL_DOWNLOAD_HOSTS", terra.base_url().trim_start_matches("http://").to_owned()),
+            ("LANDFALL_TERRA_ADMIN_URL", terra.admin_url()),
             ("LANDFALL_FETCH_RATE", "200".into()),
             ("LANDFALL_LOG", "info".into()),
             ("LANDFALL_LOG_FORMAT", "json".into()),

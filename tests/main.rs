@@ -12,6 +12,7 @@
 
 mod harness;
 
+mod backfill;
 mod command_line;
 mod connect;
 mod contract;
@@ -23,6 +24,8 @@ mod fetch;
 mod people;
 mod privacy;
 mod receive;
+mod reconcile;
+mod recover;
 mod reproject;
 mod scenarios;
 mod services;

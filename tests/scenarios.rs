@@ -12,6 +12,8 @@ crate::on_every_engine!(every_scenario_reaches_its_end_state);
 
 /// A provider that is down, and lost chunks that are asked for again, take their time.
 const REACHED: Duration = Duration::from_secs(90);
+/// Of the simulator.
+const ADMIN_TOKEN: &str = "terra_at_simulated";
 const POLL: Duration = Duration::from_millis(100);
 
 /// The simulator's name of a kind → ours in paths.
@@ -29,7 +31,11 @@ const KINDS: [(&str, &str); 10] = [
 ];
 
 async fn every_scenario_reaches_its_end_state(engine: Engine) {
-    let options = Options::default().set("LANDFALL_BACKFILL_STALL", "2s").set("LANDFALL_BACKFILL_DAYS", "42");
+    let options = Options::default()
+        .set("LANDFALL_BACKFILL_STALL", "2s")
+        .set("LANDFALL_BACKFILL_DAYS", "42")
+        .set("LANDFALL_TERRA_ADMIN_TOKEN", ADMIN_TOKEN)
+        .set("LANDFALL_RECONCILE_EVERY", "0");
     let app = TestApp::start_with(engine, options).await;
     let known = app.http.get(format!("{}/_simulator/scenarios", app.terra.base_url())).send().await.unwrap();
     let known: Value = known.json().await.unwrap();
@@ -47,8 +53,14 @@ async fn play(app: &TestApp, scenario: &Value) -> Result<(), String> {
     let requires = |what: &str| scenario["requires"].as_array().unwrap().contains(&json!(what));
     let end = app.terra_control(&format!("scenarios/{name}/run"), json!({})).await;
     assert!(end["users"].is_array(), "{name}: {end}");
-    if requires("reconcile") || requires("event_log") {
-        return Ok(());
+    if requires("reconcile") {
+        settled(app, "reconciles", json!({}), &["done"]).await?;
+    }
+    if requires("event_log") {
+        let now = jiff::Timestamp::now();
+        let from = now - jiff::SignedDuration::from_hours(1);
+        let wanted = json!({ "from": from.to_string(), "to": now.to_string() });
+        settled(app, "recoveries", wanted, &["complete"]).await?;
     }
     let deadline = Instant::now() + REACHED;
     loop {
@@ -57,6 +69,25 @@ async fn play(app: &TestApp, scenario: &Value) -> Result<(), String> {
             Err(_) => tokio::time::sleep(POLL).await,
             Ok(()) => return Ok(()),
         }
+    }
+}
+
+/// Asks for a run and waits for its end.
+async fn settled(app: &TestApp, what: &str, wanted: Value, good: &[&str]) -> Result<(), String> {
+    let (status, run) = app.post(&format!("/v1/{what}"), wanted).await;
+    assert_eq!(status, 202, "{run}");
+    let path = format!("/v1/{what}/{}", run["id"].as_str().unwrap());
+    let deadline = Instant::now() + REACHED;
+    loop {
+        let run = app.get(&path).await;
+        let state = run["state"].as_str().unwrap();
+        if good.contains(&state) {
+            return Ok(());
+        }
+        if ["refused", "failed", "incomplete"].contains(&state) || Instant::now() > deadline {
+            return Err(format!("{what}: {state}: {}", run["text"]));
+        }
+        tokio::time::sleep(POLL).await;
     }
 }
 

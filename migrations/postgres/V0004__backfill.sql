@@ -82,6 +82,7 @@ CREATE TABLE backfill (
     created_at    timestamptz NOT NULL,
     progressed_at timestamptz NOT NULL,
     look_at       timestamptz NOT NULL,
+    stalled_since timestamptz,
     settled_at    timestamptz
 );
 CREATE INDEX backfill_look ON backfill (look_at) WHERE state = 'open';
@@ -94,6 +95,8 @@ COMMENT ON COLUMN backfill.kinds IS 'comma separated';
 COMMENT ON COLUMN backfill.window_end IS 'exclusive; both null where the days are not known';
 COMMENT ON COLUMN backfill.requested IS 'requests it takes';
 COMMENT ON COLUMN backfill.expected IS 'payloads: as announced, else one a request';
+COMMENT ON COLUMN backfill.progressed_at IS 'when something of it last came, or changed';
+COMMENT ON COLUMN backfill.stalled_since IS 'when something last came of a request that then stalled';
 COMMENT ON COLUMN backfill.look_at IS 'due to be looked at; moved ahead when something of it came';
 
 CREATE TABLE backfill_fetch (

@@ -76,6 +76,7 @@ CREATE TABLE backfill (
     created_at    INTEGER NOT NULL,                                             -- ms
     progressed_at INTEGER NOT NULL,                                             -- when something last came, ms
     look_at       INTEGER NOT NULL,                                             -- due to be looked at; moved ahead when something of it came, ms
+    stalled_since INTEGER,                                                      -- when something last came of a request that then stalled, ms
     settled_at    INTEGER                                                       -- ms
 ) STRICT;
 CREATE INDEX backfill_look ON backfill (look_at) WHERE state = 'open';

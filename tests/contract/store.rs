@@ -6,13 +6,16 @@ mod database;
 mod postgres;
 
 mod any_order;
+mod backfill;
 mod duplicates;
 mod events;
 mod fetch;
 mod identity;
 mod ledger;
 mod merging;
+mod reconcile;
 mod records;
+mod recover;
 mod resolver;
 mod sessions;
 mod silence;
@@ -106,6 +109,17 @@ mod reference_is_the_user {
         events::a_lease_passes_on_when_it_ends_or_is_let_go,
         events::of_many_that_want_a_lease_one_gets_it,
         events::what_is_published_is_not_offered_again,
+        backfill::chunks_before_their_announcement_count,
+        backfill::an_announcement_before_the_answer_counts,
+        backfill::a_late_duplicate_chunk_changes_nothing,
+        backfill::chunks_of_one_batch_count_one_by_one,
+        backfill::a_stalled_one_asks_again_for_the_missing_days_alone,
+        backfill::a_gap_that_never_comes_ends_incomplete_after_three_rounds,
+        backfill::a_lost_answer_counts_once,
+        backfill::ordinary_requests_are_whole_with_their_first_delivery,
+        backfill::a_large_request_that_we_did_not_make_has_an_account_too,
+        backfill::a_day_that_two_wish_for_completes_both,
+        backfill::accounts_go_ninety_days_after_they_were_closed,
         fetch::a_fetcher_taken_for_dead_is_fenced_off,
         fetch::the_pace_bounds_what_is_leased,
         fetch::fetchers_side_by_side_lease_different_jobs,
@@ -139,6 +153,15 @@ mod reference_is_the_user {
         ledger::upkeep_names_the_payloads_that_nothing_needs_any_more,
         ledger::migrating_again_applies_nothing_and_the_schema_fits,
         ledger::an_empty_batch_is_nothing_to_do,
+        reconcile::any_order_with_reconciles_at_any_moment_ends_alike,
+        reconcile::a_lost_auth_and_a_lost_deauth_are_made_good,
+        reconcile::known_aliases_page_by_terra_user,
+        reconcile::runs_wait_in_order_and_keep_what_they_found,
+        recover::a_recovery_is_kept_step_by_step,
+        recover::missed_events_are_kept_once_and_settled_one_by_one,
+        recover::what_was_processed_under_its_trace_id_has_arrived,
+        recover::requests_of_a_recovery_are_counted_by_their_end,
+        recover::pauses_in_what_was_received_are_found_longest_first,
         usage::a_delivery_is_counted_once_however_often_it_is_handed_out,
         usage::what_is_kept_without_effects_is_counted_once,
         usage::data_that_changes_no_record_is_told_apart,

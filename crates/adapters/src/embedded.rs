@@ -36,7 +36,7 @@ const LOG_BYTES_MAX: i64 = 128 * 1_024 * 1_024;
 const WRITER_CACHE: i64 = -24 * 1_024;
 
 /// More than there are statements, so that each is prepared once.
-const STATEMENTS_MAX: usize = 160;
+const STATEMENTS_MAX: usize = 256;
 
 /// A writer that takes longer to do nothing is not well.
 const PING_WAIT_MAX: Duration = Duration::from_secs(2);

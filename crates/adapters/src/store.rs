@@ -11,19 +11,26 @@
 //!
 //! Times and ids come from the caller.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use domain::backfill::BackfillState;
 use domain::fetch::{FetchJob, PauseScope, Reaction};
-use domain::id::{ConnectionId, Environment, EventId, FetchJobId, RecordId, ReferenceId, SessionId, UserId};
+use domain::id::{
+    BackfillId, ConnectionId, Environment, EventId, FetchJobId, RecordId, ReferenceId, SessionId, UserId,
+};
 use domain::outgoing::Published;
 use domain::plan::{Plan, Sighting};
+use domain::reconcile::run::Reconcile;
+use domain::reconcile::{Known, ReconcileId};
 use domain::record::Scores;
+use domain::recover::{Missed, MissedState, Pause, Recovery, RecoveryId};
 use domain::session::ConnectSession;
 use domain::settle::Settlement;
 use domain::silence::{Judgement, Seen};
-use jiff::Timestamp;
 use jiff::civil::Date;
+use jiff::{SignedDuration, Timestamp};
 use terra::event::DataKind;
 
 use crate::payloads::Sealed;
@@ -39,11 +46,12 @@ pub mod tx;
 pub mod view;
 pub mod why;
 
+pub use backfill::{BackfillRound, Notes};
 pub use fetching::FetchAsk;
 pub use tx::{LedgerOutcome, Reprojection, StoredDocument};
 pub use view::{
-    AuthEventView, ConnectionView, DeliveryView, DriftView, FetchView, Listing, Page, RecordView, Silences, SilentView,
-    StaleView, Stats, UsageBy, UsageFilter, UsageTotals, UsageView,
+    AuthEventView, BackfillView, ConnectionView, DeliveryView, DriftView, FetchView, Listing, Page, RecordView,
+    Silences, SilentView, StaleView, Stats, UsageBy, UsageFilter, UsageTotals, UsageView,
 };
 pub use why::{AboutRecord, DayRecord};
 
@@ -162,11 +170,11 @@ pub enum Schema {
 }
 
 /// The schema level of this binary: it needs exactly what migrations up to here create.
-pub const SCHEMA_VERSION: u32 = 5;
+pub const SCHEMA_VERSION: u32 = 6;
 
 /// The oldest schema this binary still works with. Migrations only expand, so the schema goes first, and processes of
 /// the version before are replaced one by one on it.
-pub const SCHEMA_OLDEST: u32 = 5;
+pub const SCHEMA_OLDEST: u32 = 6;
 
 /// Judges a schema: `version` is the last migration applied, `readable_from` the oldest binary level that it suits,
 /// as its own migrations say.
@@ -178,6 +186,26 @@ pub fn judge_schema(version: u32, readable_from: u32) -> Schema {
     } else {
         Schema::Fits { version }
     }
+}
+
+/// What former reconciles tell the next.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ReconcileMarks {
+    /// When the schedule last asked for one.
+    pub scheduled: Option<Timestamp>,
+    /// The beginning of the last list of all users that was read to its end.
+    pub listed: Option<Timestamp>,
+    /// The last one revoked nobody because so many were gone.
+    pub refused: bool,
+}
+
+/// What became of the requests of a recovery.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct JobCounts {
+    pub all: u64,
+    /// Not asked for yet.
+    pub open: u64,
+    pub failed: u64,
 }
 
 /// Filters of listings; `None` means any.
@@ -231,6 +259,12 @@ pub struct DriftFilter {
     /// Terra's name of the event.
     pub kind: Option<String>,
     pub provider: Option<String>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct BackfillFilter {
+    pub user: Option<UserId>,
+    pub state: Option<BackfillState>,
 }
 
 /// The instants a listing of records covers: `from` inclusive, `to` exclusive.
@@ -338,6 +372,25 @@ pub trait Store: Send + Sync {
     async fn fetch(&self, id: FetchJobId) -> Result<Option<FetchView>, StoreError>;
     async fn fetches(&self, filter: &FetchFilter, page: &Page) -> Result<Listing<FetchView>, StoreError>;
 
+    // --- backfills
+
+    /// Looks at open backfills that are due: counts what came, asks again for what is missing of those that stall, and
+    /// closes those that are done, with an event. Safe to run from many processes at once.
+    async fn settle_backfills(&self, now: Timestamp, stall: Duration, limit: u32) -> Result<BackfillRound, StoreError>;
+    async fn backfills(
+        &self,
+        filter: &BackfillFilter,
+        page: &Page,
+        now: Timestamp,
+    ) -> Result<Listing<BackfillView>, StoreError>;
+    /// One with all its requests, counted now.
+    async fn backfill(
+        &self,
+        id: BackfillId,
+        now: Timestamp,
+        stall: Duration,
+    ) -> Result<Option<BackfillView>, StoreError>;
+
     // --- what runs once
 
     /// Takes or renews a lease; false while another holder has it.
@@ -413,6 +466,57 @@ pub trait Store: Send + Sync {
     ) -> Result<Vec<DayRecord>, StoreError>;
     /// Events about records: those with these ids, and those held about these records, in the order of their times.
     async fn events_about(&self, events: &[EventId], records: &[RecordId]) -> Result<Vec<AboutRecord>, StoreError>;
+
+    // --- reconcile
+
+    /// Aliases of an environment, or of a reference, by Terra user id.
+    async fn known_aliases(
+        &self,
+        environment: &Environment,
+        reference: Option<&ReferenceId>,
+        page: &Page,
+    ) -> Result<Listing<Known>, StoreError>;
+    /// Adds a run, or keeps how far it is.
+    async fn write_reconcile(&self, run: &Reconcile) -> Result<(), StoreError>;
+    async fn reconcile(&self, id: ReconcileId) -> Result<Option<Reconcile>, StoreError>;
+    /// Newest first.
+    async fn reconciles(&self, page: &Page) -> Result<Listing<Reconcile>, StoreError>;
+    /// The oldest run that is not over.
+    async fn next_reconcile(&self) -> Result<Option<Reconcile>, StoreError>;
+    async fn reconcile_marks(&self) -> Result<ReconcileMarks, StoreError>;
+
+    // --- recover
+
+    /// Adds a recovery, or keeps how far it is.
+    async fn write_recovery(&self, recovery: &Recovery) -> Result<(), StoreError>;
+    async fn recovery(&self, id: RecoveryId) -> Result<Option<Recovery>, StoreError>;
+    /// Newest first.
+    async fn recoveries(&self, page: &Page) -> Result<Listing<Recovery>, StoreError>;
+    /// The oldest that is not over.
+    async fn next_recovery(&self) -> Result<Option<Recovery>, StoreError>;
+    /// Adds events that are not among those of the recovery yet, as pending.
+    async fn add_missed(&self, id: RecoveryId, missed: &[Missed]) -> Result<(), StoreError>;
+    /// Events in this state, the oldest first.
+    async fn missed_events(&self, id: RecoveryId, state: MissedState, limit: u32) -> Result<Vec<Missed>, StoreError>;
+    /// Keeps state and `resent_at` of these events.
+    async fn settle_missed(&self, id: RecoveryId, missed: &[Missed]) -> Result<(), StoreError>;
+    /// Events per state: all, and those that Terra was asked to send again.
+    async fn missed_counts(&self, id: RecoveryId) -> Result<Vec<(MissedState, u64, u64)>, StoreError>;
+    /// Which of these ids of Terra's are trace ids of deliveries that were processed.
+    async fn processed_events(
+        &self,
+        events: &[(Environment, String)],
+    ) -> Result<BTreeSet<(Environment, String)>, StoreError>;
+    /// Queues requests for data that belong to a recovery.
+    async fn add_recovery_jobs(&self, id: RecoveryId, jobs: &[FetchJob], now: Timestamp) -> Result<(), StoreError>;
+    async fn recovery_job_counts(&self, id: RecoveryId) -> Result<JobCounts, StoreError>;
+    /// The longest times within `from` and `to` in which nothing was received, longest first.
+    async fn received_pauses(
+        &self,
+        from: Timestamp,
+        to: Timestamp,
+        longer_than: SignedDuration,
+    ) -> Result<Vec<Pause>, StoreError>;
 
     // --- silence
 

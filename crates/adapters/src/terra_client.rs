@@ -1,5 +1,6 @@
 //! Terra's REST API over HTTP. It asks once and says what came back: whoever calls decides about asking again.
 
+pub mod admin;
 mod answer;
 mod error;
 
@@ -13,7 +14,7 @@ use serde::Serialize;
 use terra::event::DataKind;
 use terra::event::User;
 use terra::headers::{API_KEY, DEV_ID};
-use terra::reply::{self, AuthToken, Integration, RateLimit, UserInfo, WidgetSession};
+use terra::reply::{self, AuthToken, Integration, RateLimit, UserInfo, UserPage, WidgetSession};
 use url::Url;
 
 use answer::Answer;
@@ -148,6 +149,16 @@ impl TerraClient {
         match answer.status {
             200..=299 => answer.read(reply::users_by_reference),
             404 => Ok(Vec::new()),
+            _ => Err(answer.refusal(&self.credentials.api_key)),
+        }
+    }
+
+    /// One page of all users, counted from zero. Terra warns that it is a heavy request: `deadline` may be long.
+    pub async fn subscriptions(&self, page: u32, per_page: usize, deadline: Duration) -> Result<UserPage, TerraError> {
+        let query = [("page", page.to_string()), ("per_page", per_page.to_string())];
+        let answer = self.ask(self.get(&["subscriptions"]).query(&query).timeout(deadline)).await?;
+        match answer.status {
+            200..=299 => answer.read(reply::subscriptions),
             _ => Err(answer.refusal(&self.credentials.api_key)),
         }
     }

@@ -35,6 +35,6 @@ pub const HISTORY_KINDS: [DataKind; 7] = [
 ];
 
 /// A moment so much later; the end of time where there is none.
-fn later(now: Timestamp, wait: Duration) -> Timestamp {
+pub(crate) fn later(now: Timestamp, wait: Duration) -> Timestamp {
     now.checked_add(SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX)).unwrap_or(Timestamp::MAX)
 }

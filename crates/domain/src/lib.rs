@@ -3,6 +3,7 @@
 //! Nothing here reads a clock, draws a random number, opens a socket or logs. The shell (`crates/landfall`) gathers
 //! what a decision needs, calls a function of this crate, and carries out the data it gets back.
 
+pub mod backfill;
 pub mod delivery;
 pub mod fetch;
 pub mod id;
@@ -10,7 +11,9 @@ pub mod identity;
 pub mod order;
 pub mod outgoing;
 pub mod plan;
+pub mod reconcile;
 pub mod record;
+pub mod recover;
 pub mod session;
 pub mod settle;
 pub mod silence;

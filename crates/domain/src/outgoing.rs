@@ -108,6 +108,7 @@ pub fn of_change(change: &Change, after: &[Connection], happening: &Happening<'_
         "provider": connection.provider,
         "status": connection.status,
         "scopes": connection.scopes,
+        "origin": happening.origin,
     });
     merge_into(&mut data, details);
     let detail = data.to_string();

@@ -9,13 +9,16 @@ use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use terra::event::{DataKind, Event, User};
+use uuid::Uuid;
 
+use crate::backfill::{self, Noted};
 use crate::delivery::{Admission, Delivery};
 use crate::fetch::{self, FetchJob, FetchOrigin, Window, Wish};
 use crate::id::{AliasKey, Environment, ReferenceId, SessionId, derived_uuid};
 use crate::identity::{Edge, Fact, Said};
 use crate::order::Order;
 use crate::outgoing::Outgoing;
+use crate::reconcile::{Finding, ReconcileId};
 use crate::record::Record;
 use crate::session::{SessionOutcome, SessionResult};
 
@@ -55,6 +58,8 @@ pub struct Plan {
     pub instead: Vec<FetchJob>,
     /// A word for the ledger about a delivery that was processed.
     pub remark: Option<&'static str>,
+    /// What it says of a request for data, ours or not.
+    pub noted: Option<Noted>,
     /// Events that follow from this cause alone, such as a failed attempt to connect.
     pub notices: Vec<Outgoing>,
 }
@@ -62,6 +67,13 @@ pub struct Plan {
 #[derive(Debug, Clone)]
 pub enum Cause {
     Delivery(Box<Delivery>),
+    /// Terra's own list told something of a user that no delivery had.
+    Reconcile {
+        /// Of this run and user: ids are derived from it.
+        id: Uuid,
+        environment: Environment,
+        at: Timestamp,
+    },
     /// Terra answered our own question about a user who came back from the widget.
     Confirmation {
         session: SessionId,
@@ -76,20 +88,21 @@ impl Cause {
         match self {
             Cause::Delivery(delivery) => *delivery.id.0.as_bytes(),
             Cause::Confirmation { session, .. } => *session.0.as_bytes(),
+            Cause::Reconcile { id, .. } => *id.as_bytes(),
         }
     }
 
     pub fn time(&self) -> Timestamp {
         match self {
             Cause::Delivery(delivery) => delivery.received_at,
-            Cause::Confirmation { at, .. } => *at,
+            Cause::Confirmation { at, .. } | Cause::Reconcile { at, .. } => *at,
         }
     }
 
     pub fn environment(&self) -> &Environment {
         match self {
             Cause::Delivery(delivery) => &delivery.environment,
-            Cause::Confirmation { environment, .. } => environment,
+            Cause::Confirmation { environment, .. } | Cause::Reconcile { environment, .. } => environment,
         }
     }
 }
@@ -200,6 +213,7 @@ impl Plan {
             backfill: None,
             instead: Vec::new(),
             remark: None,
+            noted: None,
             notices: Vec::new(),
         }
     }
@@ -214,10 +228,11 @@ fn plan_event(delivery: Delivery, event: Event<'_>, body: &Bytes, context: &Cont
     };
     let time = delivery.received_at;
     let cause = *delivery.id.0.as_bytes();
-    let mut plan = Plan::empty(delivery, Disposition::Process);
+    let noted = backfill::note(&delivery, &event);
+    let mut plan = Plan { noted, ..Plan::empty(delivery, Disposition::Process) };
     match event {
         Event::AuthSucceeded { user, widget_session_id } => {
-            plan.backfill = Some(backfill(&speaker, &user, time, &cause, context));
+            plan.backfill = Some(history(&speaker, &user, time, &cause, context));
             plan.session = Some(connected(&speaker, &user, None, widget_session_id.clone()));
             plan.auth_event = Some(
                 speaker.auth_event(&user, json!({ "widget_session_id": widget_session_id, "scopes": user.scopes })),
@@ -301,6 +316,7 @@ fn plan_event(delivery: Delivery, event: Event<'_>, body: &Bytes, context: &Cont
         | Event::S3Payload { .. }
         | Event::Informational { .. } => {}
     }
+    plan.noted = plan.noted.map(|noted| noted.with_days(plan.records.iter()));
     plan
 }
 
@@ -328,8 +344,94 @@ pub fn confirmed(session: SessionId, environment: &Environment, user: &User, at:
         session: Some(connected(&speaker, user, Some(session), None)),
         instead: Vec::new(),
         remark: None,
-        backfill: Some(Backfill { certain: true, ..backfill(&speaker, user, at, &jobs_cause, context) }),
+        backfill: Some(Backfill { certain: true, ..history(&speaker, user, at, &jobs_cause, context) }),
+        noted: None,
         notices: Vec::new(),
+    }
+}
+
+/// The plan of something that Terra's list of users told and no delivery did. Who connected recently gets the history that
+/// the `auth` would have asked for.
+pub fn reconciled(
+    run: ReconcileId,
+    environment: &Environment,
+    finding: &Finding,
+    at: Timestamp,
+    context: &Context,
+) -> Plan {
+    let id = derived_uuid(&[
+        b"reconcile",
+        run.0.as_bytes(),
+        environment.as_str().as_bytes(),
+        finding.terra_user_id().as_bytes(),
+        finding.label().as_bytes(),
+    ]);
+    let cause = Cause::Reconcile { id, environment: environment.clone(), at };
+    let speaker =
+        |order: &Order| Speaker { environment: environment.clone(), order: *order, inferred: true, kind: "reconcile" };
+    let detail = json!({ "found": finding.label(), "origin": "reconcile" });
+    let (fact, auth_event, wanted) = match finding {
+        Finding::Opened { user, order, is_recent } => {
+            let speaker = speaker(order);
+            let wanted = is_recent.then(|| Backfill {
+                certain: true,
+                ..history(&speaker, user, at, id.as_bytes(), context).of(FetchOrigin::Reconcile)
+            });
+            (speaker.fact(user, Said::Authenticated), speaker.auth_event(user, detail), wanted)
+        }
+        Finding::Reopened { user, order } => {
+            let speaker = speaker(order);
+            (speaker.fact(user, Said::Authenticated), speaker.auth_event(user, detail), None)
+        }
+        Finding::Changed { user, order } => {
+            let speaker = speaker(order);
+            (speaker.fact(user, Said::Mentioned), speaker.auth_event(user, detail), None)
+        }
+        Finding::Gone { alias, provider, reference, order } => {
+            let fact = Fact {
+                alias: alias.clone(),
+                order: *order,
+                said: Said::Closed,
+                provider: None,
+                reference: None,
+                scopes: None,
+            };
+            let auth_event = AuthEvent {
+                environment: environment.clone(),
+                kind: "reconcile".into(),
+                succeeded: true,
+                terra_user_id: Some(alias.terra_user_id.to_string()),
+                reference: reference.clone(),
+                provider: provider.clone(),
+                order: *order,
+                detail,
+            };
+            (fact, auth_event, None)
+        }
+    };
+    Plan {
+        cause,
+        disposition: Disposition::Process,
+        facts: vec![fact],
+        edges: Vec::new(),
+        records: Vec::new(),
+        unread: UnreadParts::default(),
+        strange: Vec::new(),
+        auth_event: Some(auth_event),
+        session: None,
+        backfill: wanted,
+        instead: Vec::new(),
+        remark: None,
+        noted: None,
+        notices: Vec::new(),
+    }
+}
+
+impl Backfill {
+    /// The same history, asked for by something else.
+    fn of(self, origin: FetchOrigin) -> Backfill {
+        let jobs = self.jobs.into_iter().map(|job| FetchJob { origin, ..job }).collect();
+        Backfill { jobs, ..self }
     }
 }
 
@@ -399,7 +501,7 @@ fn connected(
     }
 }
 
-fn backfill(speaker: &Speaker, user: &User, time: Timestamp, cause: &[u8], context: &Context) -> Backfill {
+fn history(speaker: &Speaker, user: &User, time: Timestamp, cause: &[u8], context: &Context) -> Backfill {
     let alias = speaker.alias(user);
     let kinds = context.capabilities.history_kinds(user.provider.as_deref());
     let today = time.to_zoned(jiff::tz::TimeZone::UTC).date();

@@ -1,5 +1,6 @@
 //! The command line: one module per command.
 
+pub(crate) mod backfill;
 pub(crate) mod bench;
 pub(crate) mod client;
 pub(crate) mod config;
@@ -10,6 +11,8 @@ pub(crate) mod drift;
 pub(crate) mod healthcheck;
 pub(crate) mod migrate;
 pub(crate) mod output;
+pub(crate) mod reconcile;
+pub(crate) mod recover;
 pub(crate) mod reproject;
 pub(crate) mod serve;
 pub(crate) mod simulate;

@@ -51,6 +51,14 @@ pub(crate) struct Config {
     pub(crate) download_hosts: Vec<AllowedHost>,
     pub(crate) backfill_stall: Duration,
     pub(crate) retention_deliveries: Duration,
+    /// Access to Terra's own log of deliveries.
+    pub(crate) terra_admin_token: Option<SecretString>,
+    /// Events a second that Terra is asked to send again.
+    pub(crate) recover_rate: u32,
+    /// How often to compare with Terra's list of users; zero: only when asked.
+    pub(crate) reconcile_every: Duration,
+    /// Percent of the open connections that one reconcile may revoke.
+    pub(crate) reconcile_revoke_max: u8,
     /// How often to look who has fallen silent; zero: never.
     pub(crate) silence_every: Duration,
     /// Events a month per connection that Terra does not charge.
@@ -87,6 +95,7 @@ pub(crate) struct TerraUrls {
     pub(crate) api: String,
     pub(crate) widget: String,
     pub(crate) legacy: String,
+    pub(crate) admin: String,
 }
 
 /// What becomes of a genuine delivery whose time is too old.

@@ -17,6 +17,7 @@ use metrics::counter;
 use terra::headers::DeliveryHeaders;
 use terra::reply::{DataReply, data_reply};
 use terra::{event, signature};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -34,9 +35,12 @@ const LEASE_MIN: usize = 4;
 /// Longer than a request may take (30 s); after a crash a job waits this long.
 const LEASE: SignedDuration = SignedDuration::from_secs(45);
 const POLL: Duration = Duration::from_millis(250);
+/// Answers of one fetcher that are kept at once: many at a time would take the store's connections from everybody else.
+const KEPT_AT_ONCE: usize = 2;
 
 /// Asks Terra until stopped. Several may run, here and elsewhere: pace and budgets are in the store.
 pub(crate) async fn run(ports: Ports, config: Arc<Config>, stop: CancellationToken) {
+    let keeping = Semaphore::new(KEPT_AT_ONCE);
     let mut under_way = FuturesUnordered::new();
     let mut looked_for_urgent = Instant::now();
     while !stop.is_cancelled() {
@@ -51,7 +55,7 @@ pub(crate) async fn run(ports: Ports, config: Arc<Config>, stop: CancellationTok
         };
         let leased = if limit > 0 { lease(&ports, &config, limit, urgent_only).await } else { Vec::new() };
         let found = leased.len();
-        under_way.extend(leased.into_iter().map(|one| fetch_one(one, &ports, &config)));
+        under_way.extend(leased.into_iter().map(|one| fetch_one(one, &ports, &config, &keeping)));
         if found == limit && found > 0 {
             continue;
         }
@@ -83,7 +87,7 @@ async fn lease(ports: &Ports, config: &Config, limit: usize, urgent_only: bool) 
     })
 }
 
-async fn fetch_one(leased: LeasedFetch, ports: &Ports, config: &Config) {
+async fn fetch_one(leased: LeasedFetch, ports: &Ports, config: &Config, keeping: &Semaphore) {
     let leased = &leased;
     let job = &leased.job;
     let Some(client) = ports.terra.get(&job.alias.environment) else {
@@ -93,6 +97,8 @@ async fn fetch_one(leased: LeasedFetch, ports: &Ports, config: &Config) {
     // What did not come by webhook is read from the answer: then it is certain whether there is anything.
     let inline = config.fetch_inline || job.origin == FetchOrigin::Missing;
     let (answer, body) = ask(client, leased, inline).await;
+    // Never closed, so an error cannot be; then nothing is bounded.
+    let _permit = keeping.acquire().await.ok();
     let now = ports.clock.now();
     let mut reaction = fetch::react(&answer, job.attempts, now, chance());
     let status = match &answer {

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod backfills;
 mod bench;
 mod command;
 mod config;
@@ -15,6 +16,8 @@ mod exit;
 mod fetcher;
 mod http;
 mod lifecycle;
+mod reconcile;
+mod recover;
 mod relay;
 mod resolving;
 mod roles;
@@ -50,8 +53,14 @@ enum Command {
     Topology(command::topology::Args),
     /// People's connections: list, show, decide
     Connections(command::connections::Args),
+    /// Ask Terra for a person's data and see it arrive
+    Backfill(command::backfill::Args),
     /// The ledger of deliveries
     Deliveries(command::deliveries::Args),
+    /// Compare with Terra's own list of users now
+    Reconcile(command::reconcile::Args),
+    /// Get back what was lost while Landfall could not be reached
+    Recover(command::recover::Args),
     /// The numbers to look at first, and what Terra will bill
     Stats(command::stats::Args),
     /// Why somebody's data of a day is there, or is not: layer by layer
@@ -93,7 +102,10 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Migrate(args) => command::migrate::run(args).await,
         Command::Topology(args) => command::topology::run(args).await,
         Command::Connections(args) => command::connections::run(args).await,
+        Command::Backfill(args) => command::backfill::run(args).await,
         Command::Deliveries(args) => command::deliveries::run(args).await,
+        Command::Reconcile(args) => command::reconcile::run(args).await,
+        Command::Recover(args) => command::recover::run(args).await,
         Command::Stats(args) => command::stats::run(args).await,
         Command::Why(args) => command::why::run(args).await,
         Command::Drift(args) => command::drift::run(args).await,

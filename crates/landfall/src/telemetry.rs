@@ -31,11 +31,18 @@ pub(crate) const END_TO_END: &str = "landfall_delivery_end_to_end_seconds";
 pub(crate) const DEAD_LETTERS: &str = "landfall_dead_letters";
 pub(crate) const CONNECTIONS: &str = "landfall_connections";
 pub(crate) const FETCH_REQUESTS: &str = "landfall_fetch_requests_total";
+pub(crate) const BACKFILLS_SETTLED: &str = "landfall_backfills_settled_total";
+pub(crate) const BACKFILLS_ASKED_AGAIN: &str = "landfall_backfill_requests_again_total";
+pub(crate) const BACKFILLS_OPEN: &str = "landfall_backfills_open";
+pub(crate) const BACKFILLS_STALLED: &str = "landfall_backfills_stalled";
+pub(crate) const FETCH_OPEN: &str = "landfall_fetch_open";
 pub(crate) const OUTBOX_PENDING: &str = "landfall_outbox_pending";
 pub(crate) const EVENTS_HELD: &str = "landfall_events_held";
 pub(crate) const EVENTS_PUBLISHED: &str = "landfall_events_published_total";
 pub(crate) const DOWNLOADS: &str = "landfall_payload_downloads_total";
 pub(crate) const DRIFT: &str = "landfall_drift_total";
+pub(crate) const RECONCILES: &str = "landfall_reconciles_total";
+pub(crate) const RECONCILE_REFUSED: &str = "landfall_reconcile_refused";
 pub(crate) const SILENT_PROVIDERS: &str = "landfall_silent_providers";
 pub(crate) const STALE_CONNECTIONS: &str = "landfall_stale_connections";
 pub(crate) const LATE: &str = "landfall_webhooks_late_total";
@@ -104,9 +111,16 @@ fn describe() {
     describe_gauge!(DEAD_LETTERS, "deliveries nobody will retry by itself");
     describe_gauge!(CONNECTIONS, "connections by status and provider");
     describe_counter!(FETCH_REQUESTS, "requests to Terra's REST API, by type and outcome");
+    describe_counter!(BACKFILLS_SETTLED, "backfills closed, by outcome");
+    describe_counter!(BACKFILLS_ASKED_AGAIN, "requests made for what backfills were missing");
+    describe_gauge!(BACKFILLS_OPEN, "backfills of which not everything has come");
+    describe_gauge!(BACKFILLS_STALLED, "open backfills of which nothing has come for too long");
+    describe_gauge!(FETCH_OPEN, "requests to Terra that wait for their turn");
     describe_gauge!(OUTBOX_PENDING, "events that may be published and are not; held ones not counted");
     describe_gauge!(EVENTS_HELD, "events that wait for an undoubted user");
     describe_counter!(EVENTS_PUBLISHED, "events given a position and published");
+    describe_counter!(RECONCILES, "comparisons with Terra's list of users, by outcome");
+    describe_gauge!(RECONCILE_REFUSED, "1 while the last one revoked nobody because so many were gone");
     describe_gauge!(SILENT_PROVIDERS, "1 while a provider delivers nothing of a kind to any of its connections");
     describe_gauge!(STALE_CONNECTIONS, "connections that are quiet while their provider delivers to others");
     describe_counter!(LATE, "genuine deliveries older than the tolerance");
@@ -117,6 +131,10 @@ fn describe() {
     }
     describe_counter!(CONNECT_RETURNS, "browsers that came back from the widget, by outcome");
     describe_counter!(CONNECT_FORGED, "users claimed by a browser whom Terra did not confirm");
+    for outcome in ["completed", "incomplete"] {
+        counter!(BACKFILLS_SETTLED, "outcome" => outcome).absolute(0);
+    }
+    counter!(BACKFILLS_ASKED_AGAIN).absolute(0);
     counter!(CONNECT_FORGED).absolute(0);
     counter!(EVENTS_PUBLISHED).absolute(0);
     counter!(LATE).absolute(0);

@@ -14,6 +14,7 @@ use adapters::resolver::Resolver;
 use adapters::store::Store;
 use adapters::store::embedded::EmbeddedStore;
 use adapters::store::postgres::{PostgresSettings, PostgresStore};
+use adapters::terra_client::admin::AdminClient;
 use adapters::terra_client::{Bases, Credentials, TerraClient};
 use anyhow::Context;
 use domain::id::Environment;
@@ -35,6 +36,8 @@ pub(crate) struct Ports {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) payloads: Payloads,
     pub(crate) terra: Arc<BTreeMap<Environment, TerraClient>>,
+    /// Terra's own log of deliveries, if there is a token for it.
+    pub(crate) admin: Option<AdminClient>,
     pub(crate) resolver: Option<Arc<Resolver>>,
     pub(crate) clock: Clock,
     /// Which kinds each provider serves; filled from Terra while running.
@@ -68,6 +71,7 @@ pub(crate) fn open(config: &Config, lifecycle: &Lifecycle) -> anyhow::Result<Por
         store,
         payloads: open_payloads(config)?,
         terra: Arc::new(terra_clients(config)?),
+        admin: admin_client(config)?,
         resolver: resolver(&config.resolver)?.map(Arc::new),
         clock: Clock::system(),
         capabilities: Arc::default(),
@@ -144,6 +148,12 @@ fn terra_clients(config: &Config) -> anyhow::Result<BTreeMap<Environment, TerraC
         }
     }
     Ok(clients)
+}
+
+fn admin_client(config: &Config) -> anyhow::Result<Option<AdminClient>> {
+    let Some(token) = &config.terra_admin_token else { return Ok(None) };
+    let base = url::Url::parse(&config.terra.admin).context("read LANDFALL_TERRA_ADMIN_URL")?;
+    AdminClient::new(base, token.clone()).map(Some).context("build the HTTP client for Terra's Admin API")
 }
 
 fn resolver(config: &ResolverConfig) -> anyhow::Result<Option<Resolver>> {

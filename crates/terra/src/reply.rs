@@ -1,14 +1,16 @@
 //! What Terra's REST API answers, of either platform, as data.
 
 mod account;
+mod admin;
 mod error;
 
 use serde_json::value::RawValue;
 
 pub use account::{
-    AuthToken, Integration, UserInfo, WidgetSession, auth_token, integrations_detailed, user_info, users_by_reference,
-    widget_session,
+    AuthToken, Integration, UserInfo, UserPage, WidgetSession, auth_token, integrations_detailed, subscriptions,
+    user_info, users_by_reference, widget_session,
 };
+pub use admin::{LogPage, LoggedEvent, event_log, logged_event};
 pub use error::{ErrorReply, RateLimit, error_reply};
 
 use crate::event::DataKind;

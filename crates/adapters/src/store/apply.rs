@@ -18,6 +18,7 @@ use domain::outgoing::{Happening, Outgoing};
 use domain::plan::{Cause, Disposition, Plan};
 use jiff::Timestamp;
 
+use super::backfill::Notes;
 use super::tx::{AliasRow, LedgerOutcome, LedgerRow, Tx};
 use super::{Applied, Prepared, ReferencePolicy, StoreError};
 
@@ -89,6 +90,7 @@ pub async fn apply<T: Tx + ?Sized>(
     tx.insert_fetch_jobs(&instead, now).await?;
     let undecided = doubt::jobs(&written.in_doubt, &origins, now);
     tx.insert_fetch_jobs(&undecided, now + doubt::SETTLE).await?;
+    tx.note_requests(&Notes::of(plans.iter().copied()), now).await?;
     events.extend(plans.iter().flat_map(|plan| &plan.notices).map(|notice| noticed(notice, policy)));
     tx.insert_events(&events).await?;
     let history: Vec<_> =
@@ -116,7 +118,7 @@ async fn origins<T: Tx + ?Sized>(tx: &mut T, plans: &[&Plan]) -> Result<Vec<Orig
         Cause::Delivery(delivery) => {
             delivery.headers.reference.clone().map(|reference| (delivery.environment.clone(), reference))
         }
-        Cause::Confirmation { .. } => None,
+        Cause::Confirmation { .. } | Cause::Reconcile { .. } => None,
     };
     let asked: BTreeSet<_> = plans.iter().filter_map(|plan| reference(plan)).collect();
     let ours = tx.fetch_references(&asked.into_iter().collect::<Vec<_>>()).await?;
@@ -126,6 +128,7 @@ async fn origins<T: Tx + ?Sized>(tx: &mut T, plans: &[&Plan]) -> Result<Vec<Orig
             asked.map_or(delivery.origin, |origin| origin.of_events())
         }
         (Cause::Confirmation { .. }, _) => Origin::Live,
+        (Cause::Reconcile { .. }, _) => Origin::Reconcile,
     };
     Ok(plans.iter().map(origin).collect())
 }
@@ -134,6 +137,7 @@ fn happening(plan: &Plan, origin: Origin) -> Happening<'_> {
     let cause: &[u8] = match &plan.cause {
         Cause::Delivery(delivery) => delivery.id.0.as_bytes(),
         Cause::Confirmation { session, .. } => session.0.as_bytes(),
+        Cause::Reconcile { id, .. } => id.as_bytes(),
     };
     Happening { cause, time: plan.cause.time(), origin }
 }

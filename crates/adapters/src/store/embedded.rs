@@ -3,28 +3,34 @@
 //! One thread writes, so a batch is alone from its first statement to its last: there are no locks to take and no
 //! races to lose. Statements are loops over prepared ones, which inside one transaction cost as little as a set.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::fetch::{FetchJob, PauseScope, Reaction};
-use domain::id::{ConnectionId, DeliveryId, Environment, EventId, FetchJobId, RecordId, SessionId, UserId};
+use domain::id::{
+    BackfillId, ConnectionId, DeliveryId, Environment, EventId, FetchJobId, RecordId, ReferenceId, SessionId, UserId,
+};
 use domain::outgoing::Published;
+use domain::reconcile::run::Reconcile;
+use domain::reconcile::{Known, ReconcileId};
 use domain::record::Scores;
+use domain::recover::{Missed, MissedState, Pause, Recovery, RecoveryId};
 use domain::session::ConnectSession;
 use domain::settle::Settlement;
 use domain::silence::{Judgement, Seen};
-use jiff::Timestamp;
 use jiff::civil::Date;
+use jiff::{SignedDuration, Timestamp};
 use rusqlite::Connection;
 use terra::event::DataKind;
 
 use super::{
-    AboutRecord, Applied, AuthEventFilter, AuthEventView, ConnectionFilter, ConnectionView, DayRecord, Decided,
-    DeliveryFilter, DeliveryView, DriftCount, DriftFilter, DriftView, FetchAsk, FetchFilter, FetchView, Found, Holder,
-    LeasedFetch, Listing, OpenReference, Page, Prepared, RecordView, ReferenceAnswer, ReferencePolicy, Reprojection,
-    Retry, Schema, Silences, Span, StaleView, Stats, Store, StoreError, StoredDocument, UsageFilter, UsageTotals,
-    UsageView,
+    AboutRecord, Applied, AuthEventFilter, AuthEventView, BackfillFilter, BackfillRound, BackfillView,
+    ConnectionFilter, ConnectionView, DayRecord, Decided, DeliveryFilter, DeliveryView, DriftCount, DriftFilter,
+    DriftView, FetchAsk, FetchFilter, FetchView, Found, Holder, JobCounts, LeasedFetch, Listing, OpenReference, Page,
+    Prepared, ReconcileMarks, RecordView, ReferenceAnswer, ReferencePolicy, Reprojection, Retry, Schema, Silences,
+    Span, StaleView, Stats, Store, StoreError, StoredDocument, UsageFilter, UsageTotals, UsageView,
 };
 use crate::embedded::Embedded;
 use crate::embedded::writer::Unwritten;
@@ -32,6 +38,8 @@ use crate::payloads::Sealed;
 use crate::queue::Job;
 
 mod backfill;
+mod backfill_read;
+mod backfill_upkeep;
 mod column;
 mod decide;
 mod deliveries;
@@ -47,8 +55,10 @@ mod ledger;
 mod pause;
 mod read;
 mod read_records;
+mod reconcile;
 mod record_sql;
 mod records;
+mod recover;
 mod sessions;
 mod silence;
 mod tx;
@@ -227,6 +237,34 @@ impl Store for EmbeddedStore {
         self.read(move |connection| fetch_read::fetch(connection, id)).await
     }
 
+    async fn settle_backfills(&self, now: Timestamp, stall: Duration, limit: u32) -> Result<BackfillRound, StoreError> {
+        let mut round = BackfillRound::default();
+        for (account, _) in self.write(move |connection| backfill::claim(connection, now, limit)).await? {
+            let look = move |connection: &mut Connection| backfill::look_at_one(connection, &account, now, stall);
+            round.add(self.write(look).await?);
+        }
+        Ok(round)
+    }
+
+    async fn backfills(
+        &self,
+        filter: &BackfillFilter,
+        page: &Page,
+        now: Timestamp,
+    ) -> Result<Listing<BackfillView>, StoreError> {
+        let (filter, page) = (filter.clone(), page.clone());
+        self.read(move |connection| backfill_read::list(connection, &filter, &page, now)).await
+    }
+
+    async fn backfill(
+        &self,
+        id: BackfillId,
+        now: Timestamp,
+        stall: Duration,
+    ) -> Result<Option<BackfillView>, StoreError> {
+        self.read(move |connection| backfill_read::one(connection, id, now, stall)).await
+    }
+
     async fn hold(&self, lease: Holder<'_>, now: Timestamp, until: Timestamp) -> Result<bool, StoreError> {
         let (name, holder) = (lease.name.to_owned(), lease.holder);
         self.write(move |connection| leases::hold(connection, Holder { name: &name, holder }, now, until)).await
@@ -360,6 +398,100 @@ impl Store for EmbeddedStore {
     async fn events_about(&self, events: &[EventId], records: &[RecordId]) -> Result<Vec<AboutRecord>, StoreError> {
         let (events, records) = (events.to_vec(), records.to_vec());
         self.read(move |connection| why::events_about(connection, &events, &records)).await
+    }
+
+    async fn known_aliases(
+        &self,
+        environment: &Environment,
+        reference: Option<&ReferenceId>,
+        page: &Page,
+    ) -> Result<Listing<Known>, StoreError> {
+        let (environment, reference, page) = (environment.clone(), reference.cloned(), page.clone());
+        self.read(move |connection| reconcile::known(connection, &environment, reference.as_ref(), &page)).await
+    }
+
+    async fn write_reconcile(&self, run: &Reconcile) -> Result<(), StoreError> {
+        let run = run.clone();
+        self.write(move |connection| reconcile::write(connection, &run)).await
+    }
+
+    async fn reconcile(&self, id: ReconcileId) -> Result<Option<Reconcile>, StoreError> {
+        self.read(move |connection| reconcile::one(connection, id)).await
+    }
+
+    async fn reconciles(&self, page: &Page) -> Result<Listing<Reconcile>, StoreError> {
+        let page = page.clone();
+        self.read(move |connection| reconcile::list(connection, &page)).await
+    }
+
+    async fn next_reconcile(&self) -> Result<Option<Reconcile>, StoreError> {
+        self.read(|connection| reconcile::next(connection)).await
+    }
+
+    async fn reconcile_marks(&self) -> Result<ReconcileMarks, StoreError> {
+        self.read(|connection| reconcile::marks(connection)).await
+    }
+
+    async fn write_recovery(&self, recovery: &Recovery) -> Result<(), StoreError> {
+        let recovery = recovery.clone();
+        self.write(move |connection| recover::write(connection, &recovery)).await
+    }
+
+    async fn recovery(&self, id: RecoveryId) -> Result<Option<Recovery>, StoreError> {
+        self.read(move |connection| recover::one(connection, id)).await
+    }
+
+    async fn recoveries(&self, page: &Page) -> Result<Listing<Recovery>, StoreError> {
+        let page = page.clone();
+        self.read(move |connection| recover::list(connection, &page)).await
+    }
+
+    async fn next_recovery(&self) -> Result<Option<Recovery>, StoreError> {
+        self.read(move |connection| recover::next(connection)).await
+    }
+
+    async fn add_missed(&self, id: RecoveryId, missed: &[Missed]) -> Result<(), StoreError> {
+        let missed = missed.to_vec();
+        self.write(move |connection| recover::add_missed(connection, id, &missed)).await
+    }
+
+    async fn missed_events(&self, id: RecoveryId, state: MissedState, limit: u32) -> Result<Vec<Missed>, StoreError> {
+        self.read(move |connection| recover::missed(connection, id, state, limit)).await
+    }
+
+    async fn settle_missed(&self, id: RecoveryId, missed: &[Missed]) -> Result<(), StoreError> {
+        let missed = missed.to_vec();
+        self.write(move |connection| recover::settle_missed(connection, id, &missed)).await
+    }
+
+    async fn missed_counts(&self, id: RecoveryId) -> Result<Vec<(MissedState, u64, u64)>, StoreError> {
+        self.read(move |connection| recover::missed_counts(connection, id)).await
+    }
+
+    async fn processed_events(
+        &self,
+        events: &[(Environment, String)],
+    ) -> Result<BTreeSet<(Environment, String)>, StoreError> {
+        let events = events.to_vec();
+        self.read(move |connection| recover::processed(connection, &events)).await
+    }
+
+    async fn add_recovery_jobs(&self, id: RecoveryId, jobs: &[FetchJob], now: Timestamp) -> Result<(), StoreError> {
+        let jobs = jobs.to_vec();
+        self.write(move |connection| recover::add_jobs(connection, id, &jobs, now)).await
+    }
+
+    async fn recovery_job_counts(&self, id: RecoveryId) -> Result<JobCounts, StoreError> {
+        self.read(move |connection| recover::job_counts(connection, id)).await
+    }
+
+    async fn received_pauses(
+        &self,
+        from: Timestamp,
+        to: Timestamp,
+        longer_than: SignedDuration,
+    ) -> Result<Vec<Pause>, StoreError> {
+        self.read(move |connection| recover::pauses(connection, from, to, longer_than)).await
     }
 
     async fn silence_seen(&self, now: Timestamp) -> Result<Seen, StoreError> {

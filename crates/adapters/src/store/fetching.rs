@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use domain::fetch::{Budget, Candidate, Choice, FetchJob, Pace, Reaction};
 use domain::id::AliasKey;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 /// What a fetcher wants to do now, and within which limits.
 #[derive(Debug, Clone, Copy)]
@@ -19,6 +19,12 @@ pub struct FetchAsk {
     /// Only what somebody waits for.
     pub urgent_only: bool,
 }
+
+/// Jobs, backfills and what came of them, after they were closed.
+pub(super) const KEEP_ACCOUNTS: SignedDuration = SignedDuration::from_hours(90 * 24);
+
+/// What was spent and what rested, far beyond any budget's time.
+pub(super) const KEEP_SPENDS: SignedDuration = SignedDuration::from_hours(48);
 
 /// A user whose turn it may be.
 pub(super) struct Turn {

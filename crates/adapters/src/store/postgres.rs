@@ -4,35 +4,43 @@
 //! and on one advisory lock for identity; not on `SERIALIZABLE`. Statements stand in the files below, one per group of
 //! tables; the order of steps of a batch is in `apply.rs`, the same for every engine.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::fetch::{FetchJob, PauseScope, Reaction};
-use domain::id::{ConnectionId, DeliveryId, Environment, EventId, FetchJobId, RecordId, SessionId, UserId};
+use domain::id::{
+    BackfillId, ConnectionId, DeliveryId, Environment, EventId, FetchJobId, RecordId, ReferenceId, SessionId, UserId,
+};
 use domain::outgoing::Published;
+use domain::reconcile::run::Reconcile;
+use domain::reconcile::{Known, ReconcileId};
 use domain::record::Scores;
+use domain::recover::{Missed, MissedState, Pause, Recovery, RecoveryId};
 use domain::session::ConnectSession;
 use domain::settle::Settlement;
 use domain::silence::{Judgement, Seen};
-use jiff::Timestamp;
 use jiff::civil::Date;
+use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
 use terra::event::DataKind;
 
 use self::unit::{Done, Units};
 use super::apply::{self, Mode, Tried};
 use super::{
-    AboutRecord, Applied, AuthEventFilter, AuthEventView, ConnectionFilter, ConnectionView, DayRecord, Decided,
-    DeliveryFilter, DeliveryView, DriftCount, DriftFilter, DriftView, FetchAsk, FetchFilter, FetchView, Found, Holder,
-    LeasedFetch, Listing, OpenReference, Page, Prepared, RecordView, ReferenceAnswer, ReferencePolicy, Reprojection,
-    Retry, Schema, Silences, Span, StaleView, Stats, Store, StoreError, StoredDocument, UsageFilter, UsageTotals,
-    UsageView,
+    AboutRecord, Applied, AuthEventFilter, AuthEventView, BackfillFilter, BackfillRound, BackfillView,
+    ConnectionFilter, ConnectionView, DayRecord, Decided, DeliveryFilter, DeliveryView, DriftCount, DriftFilter,
+    DriftView, FetchAsk, FetchFilter, FetchView, Found, Holder, JobCounts, LeasedFetch, Listing, OpenReference, Page,
+    Prepared, ReconcileMarks, RecordView, ReferenceAnswer, ReferencePolicy, Reprojection, Retry, Schema, Silences,
+    Span, StaleView, Stats, Store, StoreError, StoredDocument, UsageFilter, UsageTotals, UsageView,
 };
 use crate::payloads::Sealed;
 use crate::queue::Job;
 
 mod backfill;
+mod backfill_read;
+mod backfill_upkeep;
 mod connect;
 mod drift;
 mod enqueue;
@@ -49,8 +57,10 @@ mod people;
 mod processed;
 mod read;
 mod read_records;
+mod reconcile;
 mod record_sql;
 mod records;
+mod recover;
 mod references;
 mod row;
 mod sessions;
@@ -263,6 +273,29 @@ impl Store for PostgresStore {
         single!(self, |db| fetch_read::fetch(db, id))
     }
 
+    async fn settle_backfills(&self, now: Timestamp, stall: Duration, limit: u32) -> Result<BackfillRound, StoreError> {
+        backfill::settle(&self.units, now, stall, limit).await
+    }
+
+    async fn backfills(
+        &self,
+        filter: &BackfillFilter,
+        page: &Page,
+        now: Timestamp,
+    ) -> Result<Listing<BackfillView>, StoreError> {
+        let (filter, page) = (filter.clone(), page.clone());
+        single!(self, |db| backfill_read::list(db, &filter, &page, now))
+    }
+
+    async fn backfill(
+        &self,
+        id: BackfillId,
+        now: Timestamp,
+        stall: Duration,
+    ) -> Result<Option<BackfillView>, StoreError> {
+        single!(self, |db| backfill_read::one(db, id, now, stall))
+    }
+
     async fn hold(&self, lease: Holder<'_>, now: Timestamp, until: Timestamp) -> Result<bool, StoreError> {
         let (name, holder) = (lease.name.to_owned(), lease.holder);
         single!(self, |db| events::hold(db, Holder { name: &name, holder }, now, until))
@@ -396,6 +429,100 @@ impl Store for PostgresStore {
     async fn events_about(&self, events: &[EventId], records: &[RecordId]) -> Result<Vec<AboutRecord>, StoreError> {
         let (events, records) = (events.to_vec(), records.to_vec());
         single!(self, |db| why::events_about(db, &events, &records))
+    }
+
+    async fn known_aliases(
+        &self,
+        environment: &Environment,
+        reference: Option<&ReferenceId>,
+        page: &Page,
+    ) -> Result<Listing<Known>, StoreError> {
+        let (environment, reference, page) = (environment.clone(), reference.cloned(), page.clone());
+        single!(self, |db| reconcile::known(db, &environment, reference.as_ref(), &page))
+    }
+
+    async fn write_reconcile(&self, run: &Reconcile) -> Result<(), StoreError> {
+        let run = run.clone();
+        single!(self, |db| reconcile::write(db, &run))
+    }
+
+    async fn reconcile(&self, id: ReconcileId) -> Result<Option<Reconcile>, StoreError> {
+        single!(self, |db| reconcile::one(db, id))
+    }
+
+    async fn reconciles(&self, page: &Page) -> Result<Listing<Reconcile>, StoreError> {
+        let page = page.clone();
+        single!(self, |db| reconcile::list(db, &page))
+    }
+
+    async fn next_reconcile(&self) -> Result<Option<Reconcile>, StoreError> {
+        single!(self, |db| reconcile::next(db))
+    }
+
+    async fn reconcile_marks(&self) -> Result<ReconcileMarks, StoreError> {
+        single!(self, |db| reconcile::marks(db))
+    }
+
+    async fn write_recovery(&self, recovery: &Recovery) -> Result<(), StoreError> {
+        let recovery = recovery.clone();
+        single!(self, |db| recover::write(db, &recovery))
+    }
+
+    async fn recovery(&self, id: RecoveryId) -> Result<Option<Recovery>, StoreError> {
+        single!(self, |db| recover::one(db, id))
+    }
+
+    async fn recoveries(&self, page: &Page) -> Result<Listing<Recovery>, StoreError> {
+        let page = page.clone();
+        single!(self, |db| recover::list(db, &page))
+    }
+
+    async fn next_recovery(&self) -> Result<Option<Recovery>, StoreError> {
+        single!(self, |db| recover::next(db))
+    }
+
+    async fn add_missed(&self, id: RecoveryId, missed: &[Missed]) -> Result<(), StoreError> {
+        let missed = missed.to_vec();
+        single!(self, |db| recover::add_missed(db, id, &missed))
+    }
+
+    async fn missed_events(&self, id: RecoveryId, state: MissedState, limit: u32) -> Result<Vec<Missed>, StoreError> {
+        single!(self, |db| recover::missed(db, id, state, limit))
+    }
+
+    async fn settle_missed(&self, id: RecoveryId, missed: &[Missed]) -> Result<(), StoreError> {
+        let missed = missed.to_vec();
+        single!(self, |db| recover::settle_missed(db, id, &missed))
+    }
+
+    async fn missed_counts(&self, id: RecoveryId) -> Result<Vec<(MissedState, u64, u64)>, StoreError> {
+        single!(self, |db| recover::missed_counts(db, id))
+    }
+
+    async fn processed_events(
+        &self,
+        events: &[(Environment, String)],
+    ) -> Result<BTreeSet<(Environment, String)>, StoreError> {
+        let events = events.to_vec();
+        single!(self, |db| recover::processed(db, &events))
+    }
+
+    async fn add_recovery_jobs(&self, id: RecoveryId, jobs: &[FetchJob], now: Timestamp) -> Result<(), StoreError> {
+        let jobs = jobs.to_vec();
+        keep!(self, |db| recover::add_jobs(db, id, &jobs, now))
+    }
+
+    async fn recovery_job_counts(&self, id: RecoveryId) -> Result<JobCounts, StoreError> {
+        single!(self, |db| recover::job_counts(db, id))
+    }
+
+    async fn received_pauses(
+        &self,
+        from: Timestamp,
+        to: Timestamp,
+        longer_than: SignedDuration,
+    ) -> Result<Vec<Pause>, StoreError> {
+        single!(self, |db| recover::pauses(db, from, to, longer_than))
     }
 
     async fn silence_seen(&self, now: Timestamp) -> Result<Seen, StoreError> {

@@ -22,6 +22,7 @@ use terra::event::DataKind;
 use terra::record::Scalar;
 
 use super::StoreError;
+use super::backfill::Notes;
 use crate::payloads::Sealed;
 
 /// An alias as stored: its facts, and what was last concluded of it.
@@ -263,6 +264,9 @@ pub trait Tx: Send {
         &mut self,
         references: &[(Environment, String)],
     ) -> Result<BTreeMap<(Environment, String), FetchOrigin>, StoreError>;
+
+    /// Keeps what deliveries say of requests for data, and has the backfills concerned looked at.
+    async fn note_requests(&mut self, notes: &Notes, at: Timestamp) -> Result<(), StoreError>;
 
     /// Decides pending sessions; answers the indexes whose result belongs to a session of ours, decided now or before
     /// with the same outcome.

@@ -352,6 +352,73 @@ pub struct StaleView {
     pub expected_within_seconds: i64,
 }
 
+/// A wish for data, and how much of it has come.
+#[derive(Debug, Clone, Serialize)]
+pub struct BackfillView {
+    pub id: BackfillId,
+    pub environment: Environment,
+    pub terra_user_id: String,
+    pub user: Option<UserId>,
+    pub provider: Option<String>,
+    /// As of a fetch, or `terra` for a large request that we did not make.
+    pub origin: String,
+    pub types: Vec<String>,
+    /// Dates, `to` exclusive; absent where only Terra knows them.
+    pub from: Option<String>,
+    pub to: Option<String>,
+    /// `open`, `complete`, `incomplete`.
+    pub state: &'static str,
+    pub reason: Option<String>,
+    /// Requests to Terra.
+    pub requested: u32,
+    /// Payloads: as many as announced, else one for each request.
+    pub expected: u64,
+    pub received: u64,
+    pub missing: u64,
+    /// 0 to 1.
+    pub progress: f64,
+    pub bytes: u64,
+    /// How long nothing has come; absent while things come, or wait for their turn.
+    pub stalled_for_seconds: Option<i64>,
+    pub created_at: Timestamp,
+    /// When something last came.
+    pub progressed_at: Timestamp,
+    pub settled_at: Option<Timestamp>,
+    /// Of one backfill, not in listings.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests: Option<Vec<BackfillRequestView>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missing_days: Option<Vec<DaysView>>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct BackfillRequestView {
+    /// Absent for a request that we did not make.
+    pub fetch: Option<FetchJobId>,
+    #[serde(flatten)]
+    pub days: Option<DaysView>,
+    /// `queued`, `requested`, `answered`, `failed`.
+    pub state: &'static str,
+    pub reason: Option<String>,
+    pub reference: Option<String>,
+    /// As announced; absent for an ordinary request.
+    pub expected: Option<u32>,
+    /// Deliveries that came under its reference.
+    pub received: u64,
+    pub bytes: u64,
+    /// The fetch whose missing part this one asks for.
+    pub asks_again_for: Option<FetchJobId>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct DaysView {
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Dates, `end` exclusive.
+    pub start: String,
+    pub end: String,
+}
+
 /// Numbers for gauges and for the overview.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Stats {
@@ -365,4 +432,7 @@ pub struct Stats {
     pub events_held: u64,
     pub open_references: u64,
     pub fetch_open: u64,
+    pub backfills_open: u64,
+    /// Of these, such as nothing came of for too long.
+    pub backfills_stalled: u64,
 }

@@ -157,7 +157,7 @@ mod tests {
     use crate::fetch::{HISTORY_KINDS, WINDOW_DAYS_MAX};
     use crate::id::Environment;
 
-    fn wish<'a>(alias: &'a AliasKey, days: Window) -> Vec<FetchJob> {
+    fn wish(alias: &AliasKey, days: Window) -> Vec<FetchJob> {
         jobs(&Wish {
             alias,
             provider: Some("GARMIN"),

@@ -79,17 +79,16 @@ pub enum Reaction {
 /// Decides on an answer. `jitter` in 0.0..1.0.
 pub fn react(answer: &Answer, attempts: u32, now: Timestamp, jitter: f64) -> Reaction {
     let later = |wait: Duration| after(now, wait);
+    let is_last = attempts + 1 >= ATTEMPTS_MAX;
+    let next = later(settle::backoff(attempts + 4, jitter));
     let again = |reason: &'static str| {
-        if attempts + 1 >= ATTEMPTS_MAX {
-            Reaction::Failed { reason }
-        } else {
-            Reaction::Retry { at: later(settle::backoff(attempts + 4, jitter)), reason }
-        }
+        if is_last { Reaction::Failed { reason } } else { Reaction::Retry { at: next, reason } }
     };
-    let wait = |seconds: Option<u64>, reason: &'static str| {
+    let told = |seconds: Option<u64>| {
         let base = seconds.map_or(RATE_LIMIT_WAIT, Duration::from_secs).min(RATE_LIMIT_WAIT_MAX);
-        Reaction::Wait { until: later(base + Duration::from_millis((jitter.clamp(0.0, 1.0) * 2_000.0) as u64)), reason }
+        later(base + Duration::from_millis((jitter.clamp(0.0, 1.0) * 2_000.0) as u64))
     };
+    let wait = |seconds: Option<u64>, reason: &'static str| Reaction::Wait { until: told(seconds), reason };
     let limited = |seconds: Option<u64>| {
         let until = later(seconds.map_or(PROVIDER_LIMIT_WAIT, Duration::from_secs).min(RATE_LIMIT_WAIT_MAX));
         Reaction::BackOff { at: until, at_least: Some(until), reason: "provider_rate_limited", is_try: false }
@@ -110,21 +109,19 @@ pub fn react(answer: &Answer, attempts: u32, now: Timestamp, jitter: f64) -> Rea
             403 => Reaction::Failed { reason: "not_enabled" },
             404 => Reaction::Failed { reason: "user_unknown_to_terra" },
             410 => Reaction::Failed { reason: "endpoint_gone" },
-            424 => match again("provider_failed") {
-                Reaction::Retry { at, reason } => {
-                    let at_least = limit.retry_after_seconds.map(|seconds| later(Duration::from_secs(seconds)));
-                    Reaction::BackOff { at, at_least, reason, is_try: true }
-                }
-                failed => failed,
-            },
+            424 if is_last => Reaction::Failed { reason: "provider_failed" },
+            424 => {
+                let at_least = limit.retry_after_seconds.map(|seconds| later(Duration::from_secs(seconds)));
+                Reaction::BackOff { at: next, at_least, reason: "provider_failed", is_try: true }
+            }
             // r1: the request itself is too long; asking again is useless.
             429 if limit.rule.as_deref() == Some("r1") => Reaction::Failed { reason: "window_too_long" },
             // Terra's own count names its rule; without one it hands on what the provider said.
             429 if limit.rule.is_none() && limit.remaining.is_none() => limited(limit.retry_after_seconds),
-            429 => match wait(limit.retry_after_seconds.or(limit.reset_after_seconds), "rate_limited") {
-                Reaction::Wait { until, reason } => Reaction::RestUser { until, reason },
-                other => other,
-            },
+            429 => {
+                let until = told(limit.retry_after_seconds.or(limit.reset_after_seconds));
+                Reaction::RestUser { until, reason: "rate_limited" }
+            }
             503 if limit.retry_after_seconds.is_some() => wait(limit.retry_after_seconds, "unavailable"),
             408 | 413 | 500..=599 => again("terra_failed"),
             _ => Reaction::Failed { reason: "unexpected_status" },

@@ -110,6 +110,7 @@ fn sentences(stats: &Value) -> Vec<String> {
     lines.extend(stats["usage"]["text"].as_str().map(str::to_owned));
     let texts = stats["silence"]["texts"].as_array();
     lines.extend(texts.into_iter().flatten().filter_map(|text| text.as_str().map(str::to_owned)));
+    lines.extend(stats["reconcile"]["text"].as_str().map(|text| format!("last reconcile: {text}")));
     lines
 }
 

@@ -38,6 +38,7 @@ impl Config {
                 api: check.url("terra_api_url"),
                 widget: check.url("terra_widget_url"),
                 legacy: check.url("terra_legacy_url"),
+                admin: check.url("terra_admin_url"),
             },
             legacy_widget: check.one_of("widget", &[("session", false), ("legacy", true)]),
             signature_tolerance: check.parsed("signature_tolerance", units::duration),
@@ -63,6 +64,10 @@ impl Config {
             download_hosts: check.download_hosts(),
             backfill_stall: check.parsed("backfill_stall", units::duration),
             retention_deliveries: check.parsed("retention_deliveries", units::duration),
+            terra_admin_token: check.optional("terra_admin_token").map(SecretString::from),
+            recover_rate: check.parsed("recover_rate", number),
+            reconcile_every: check.parsed("reconcile_every", units::duration),
+            reconcile_revoke_max: check.parsed("reconcile_revoke_max", percent),
             silence_every: check.parsed("silence_every", units::duration),
             usage_free_monthly: check.parsed("usage_free_monthly", number),
             workers: check.parsed("workers", number::<usize>).max(1),
@@ -91,6 +96,11 @@ fn window_days(text: &str) -> Result<u32, String> {
         .ok()
         .filter(|days| range.contains(days))
         .ok_or_else(|| format!("`{text}` is no whole number from {WINDOW_DAYS_MAX} to {DAYS_PER_REQUEST_MAX}"))
+}
+
+fn percent(text: &str) -> Result<u8, String> {
+    let number: u8 = number(text.trim().trim_end_matches('%'))?;
+    if number <= 100 { Ok(number) } else { Err(format!("`{text}` is more than 100 percent")) }
 }
 
 /// Collects every problem instead of stopping at the first.

@@ -56,6 +56,11 @@ pub(crate) const SETTINGS: &[Setting] = &[
     plain("terra_api_url", Some("https://access.tryterra.co/api/v2"), "Terra's REST API"),
     plain("terra_widget_url", Some("https://access.tryterra.co/api/widget/session"), "Terra's widget session endpoint"),
     plain("terra_legacy_url", Some("https://api.tryterra.co/v2"), "Terra's older API"),
+    secret(
+        "terra_admin_token",
+        "personal access token of Terra's Admin API: its own log of deliveries, and sending them again (`recover`)",
+    ),
+    plain("terra_admin_url", Some("https://access.tryterra.co/api/v3/admin"), "Terra's Admin API"),
     plain("widget", Some("session"), "`session`, or `legacy` for the older widget endpoint"),
     plain("signature_tolerance", Some("5m"), "how far a signature's time may be from ours, both ways"),
     plain("stale_policy", Some("accept-if-new"), "a genuine but stale delivery: accept-if-new, quarantine, reject"),
@@ -83,6 +88,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
     ),
     plain("backfill_stall", Some("10m"), "nothing new for so long: what is missing is asked for again"),
     plain("retention_deliveries", Some("14d"), "raw deliveries; records live until erased"),
+    plain("recover_rate", Some("5"), "events a second that `recover` asks Terra to send again"),
+    plain("reconcile_every", Some("6h"), "how often to compare with Terra's list of users; 0: only when asked"),
+    plain(
+        "reconcile_revoke_max",
+        Some("20"),
+        "percent of the open connections that one reconcile may revoke; if more are gone, none is, and an alarm is raised (one may always go)",
+    ),
     plain(
         "silence_every",
         Some("5m"),

@@ -18,13 +18,16 @@ use super::events_stream;
 use super::problem::{self, Problem};
 use crate::connect::check_label;
 
+mod backfills;
 mod connections;
 mod drift;
 pub(crate) mod events;
 mod fetches;
 mod ledger;
 mod overview;
+mod reconciles;
 mod records;
+mod recoveries;
 mod reproject;
 mod sessions;
 mod silence;
@@ -59,11 +62,19 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
             .route("/dead-letters", web::get().to(ledger::dead_letters))
             .route("/fetches", web::get().to(fetches::list))
             .route("/fetches/{id}", web::get().to(fetches::show))
+            .route("/backfills", web::get().to(backfills::list))
+            .route("/backfills/{id}", web::get().to(backfills::show))
             .route("/events", web::get().to(events::list))
             .route("/events/stream", web::get().to(events_stream::stream))
             .route("/stats", web::get().to(overview::stats))
             .route("/stats/usage", web::get().to(stats::usage))
             .route("/stats/stale", web::get().to(silence::stale))
+            .route("/reconciles", web::get().to(reconciles::list))
+            .route("/reconciles", web::post().to(reconciles::create))
+            .route("/reconciles/{id}", web::get().to(reconciles::show))
+            .route("/recoveries", web::get().to(recoveries::list))
+            .route("/recoveries", web::post().to(recoveries::create))
+            .route("/recoveries/{id}", web::get().to(recoveries::show))
             .route("/queues", web::get().to(overview::queues))
             .default_service(web::to(problem::unknown_route)),
     );

@@ -114,6 +114,9 @@ async fn refresh_gauges(app: &App, read: &GaugesRead) {
         show_silence(silences, read);
     }
     gauge!(telemetry::DEAD_LETTERS).set(stats.dead_letters as f64);
+    gauge!(telemetry::BACKFILLS_OPEN).set(stats.backfills_open as f64);
+    gauge!(telemetry::BACKFILLS_STALLED).set(stats.backfills_stalled as f64);
+    gauge!(telemetry::FETCH_OPEN).set(stats.fetch_open as f64);
     gauge!(telemetry::OUTBOX_PENDING).set(stats.outbox_pending as f64);
     gauge!(telemetry::EVENTS_HELD).set(stats.events_held as f64);
     let mut connections = BTreeMap::new();

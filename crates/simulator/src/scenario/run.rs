@@ -15,6 +15,8 @@ use crate::world::World;
 
 /// Where deliveries go that reach nobody: the discard port of this machine, on which nobody listens.
 const NOWHERE: &str = "http://127.0.0.1:9/nobody";
+/// How long ago the first delivery of an older scenario was signed.
+const OLDER_SECONDS: i64 = 60;
 /// Rows that a missed delivery leaves in the event log.
 const MISSES: usize = 2;
 
@@ -48,10 +50,15 @@ pub(crate) async fn run(world: &World, name: &str, options: RunOptions) -> Resul
     let orders = orders(world, &script.steps);
     let (mut sent, mut accepted) = (Vec::new(), 0);
     for step in script.steps {
-        let parcel = match step {
-            Step::Send(delivery) => parcel(world, *delivery, &orders),
+        // The older platform has no ordering timestamp: what was made later is signed later, and a second is its unit.
+        let (parcel, once) = match step {
+            Step::Send(delivery) if delivery.older => {
+                let t = world.clock.unix_seconds() - OLDER_SECONDS + i64::try_from(delivery.made).unwrap_or_default();
+                (parcel(world, *delivery, &orders), Once { t: Some(t), ..Once::default() })
+            }
+            Step::Send(delivery) => (parcel(world, *delivery, &orders), Once::default()),
             Step::Again(number) => match sent.get(number).cloned() {
-                Some(parcel) => parcel,
+                Some(parcel) => (parcel, Once::default()),
                 None => continue,
             },
             Step::Miss(delivery) => {
@@ -64,7 +71,7 @@ pub(crate) async fn run(world: &World, name: &str, options: RunOptions) -> Resul
             }
         };
         sent.push(parcel.clone());
-        if deliver(world, parcel).await {
+        if deliver(world, parcel, once).await {
             accepted += 1;
         }
     }
@@ -123,8 +130,8 @@ fn parcel(world: &World, delivery: Delivery, orders: &[i64]) -> Parcel {
 }
 
 /// Whether the first try was accepted.
-async fn deliver(world: &World, parcel: Parcel) -> bool {
-    let sent = world.courier.send_once(parcel.clone(), Once::default()).await;
+async fn deliver(world: &World, parcel: Parcel, once: Once) -> bool {
+    let sent = world.courier.send_once(parcel.clone(), once).await;
     let accepted = match sent {
         Ok(sent) => sent.accepted(),
         Err(SendError::NoDestination | SendError::Unreachable { .. } | SendError::Stopping) => false,

@@ -34,6 +34,13 @@ pub struct User {
     pub last_webhook_update: Option<String>,
 }
 
+impl User {
+    /// When Terra last sent something for this user, as far as it says so.
+    pub fn last_webhook_at(&self) -> Option<Timestamp> {
+        self.last_webhook_update.as_deref().and_then(moment)
+    }
+}
+
 /// Reads a `user` object; `None` where it has no usable `user_id`.
 pub(crate) fn read(raw: &RawValue) -> Option<User> {
     let names = ["user_id", "provider", "reference_id", "scopes", "active", "created_at", "last_webhook_update"];
@@ -74,7 +81,10 @@ pub(crate) fn scopes(raw: &RawValue) -> Option<Vec<String>> {
 
 /// A moment with offset, or without one: then it is UTC.
 fn timestamp(raw: &RawValue) -> Option<Timestamp> {
-    let text = json::string(raw)?;
+    moment(&json::string(raw)?)
+}
+
+fn moment(text: &str) -> Option<Timestamp> {
     let text = text.trim();
     if text.len() > text::CHARS_MAX {
         return None;
@@ -117,6 +127,8 @@ mod tests {
         assert_eq!(at("2022-12-12T12:00:00.000000+02:00"), Some(expected));
         assert_eq!(at("2022-12-12T10:00:00Z"), Some(expected));
         assert_eq!(at("2022-12-12T10:00:00.000000"), Some(expected));
+        let last = user(r#"{"user_id":"u","last_webhook_update":"2022-12-12T10:00:00.000000"}"#).unwrap();
+        assert_eq!(last.last_webhook_at(), Some(expected));
         assert_eq!(at("yesterday"), None);
         assert_eq!(at("9999999-12-12T10:00:00Z"), None);
     }

@@ -21,6 +21,9 @@ const TOKEN_BYTES_MAX: usize = 8_192;
 /// Users or providers in one answer that we take.
 const LISTED_MAX: usize = 10_000;
 
+/// Users in one answer to `/subscriptions`, which without pages has all of them.
+const SUBSCRIPTIONS_MAX: usize = 500_000;
+
 /// A page of Terra's on which one person connects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WidgetSession {
@@ -68,6 +71,35 @@ pub fn users_by_reference(body: &[u8]) -> Option<Vec<User>> {
         Some(users) => listed(users),
         None => Some(vec![user::read(user?)?]),
     }
+}
+
+/// One page of the answer to `/subscriptions`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserPage {
+    pub users: Vec<User>,
+    /// The page after this one; `None` where there is none, or where the answer says nothing of pages.
+    pub next: Option<u32>,
+    /// The last page; `None` where the answer says nothing of pages.
+    pub max_page: Option<u32>,
+}
+
+/// Reads the answer to `/subscriptions`: `{users: […]}`, which says nothing of pages, or `{data: {next, max_page, results}}`.
+/// A user without id is left out. `None` also where there are more users than we take: a list that was cut would look
+/// whole.
+pub fn subscriptions(body: &[u8]) -> Option<UserPage> {
+    let [users, data] = members(body, ["users", "data"])?;
+    if let Some(users) = users {
+        return Some(UserPage { users: all_listed(users)?, next: None, max_page: None });
+    }
+    let [results, next, max_page] = json::section(data, ["results", "next", "max_page"]);
+    let number = |raw: Option<&RawValue>| {
+        raw.map(RawValue::get).and_then(lenient::count).and_then(|number| u32::try_from(number).ok())
+    };
+    Some(UserPage { users: all_listed(results?)?, next: number(next), max_page: number(max_page) })
+}
+
+fn all_listed(users: &RawValue) -> Option<Vec<User>> {
+    Some(json::elements(users, SUBSCRIPTIONS_MAX)?.into_iter().filter_map(user::read).collect())
 }
 
 fn listed(users: &RawValue) -> Option<Vec<User>> {

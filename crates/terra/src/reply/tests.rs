@@ -155,3 +155,18 @@ proptest! {
         integrations_detailed(&body);
     }
 }
+
+#[test]
+fn a_page_of_subscriptions_comes_in_two_shapes() {
+    let users = format!("[{},{}]", user_json("u-1"), user_json("u-2"));
+    let page = subscriptions(format!(r#"{{"users":{users}}}"#).as_bytes()).unwrap();
+    assert_eq!((page.users, page.next, page.max_page), (vec![user("u-1"), user("u-2")], None, None));
+    let body = format!(r#"{{"data":{{"next":1,"max_page":3,"results":{users}}}}}"#);
+    let page = subscriptions(body.as_bytes()).unwrap();
+    assert_eq!((page.users.len(), page.next, page.max_page), (2, Some(1), Some(3)));
+    let page = subscriptions(br#"{"data":{"next":null,"max_page":0,"results":[]}}"#).unwrap();
+    assert_eq!((page.users.len(), page.next, page.max_page), (0, None, Some(0)));
+    for strange in ["[]", "{}", r#"{"users":7}"#, r#"{"data":{}}"#, r#"{"data":[]}"#, "<html>"] {
+        assert_eq!(subscriptions(strange.as_bytes()), None, "{strange}");
+    }
+}

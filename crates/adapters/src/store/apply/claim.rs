@@ -31,7 +31,9 @@ pub(super) async fn claim<T: Tx + ?Sized>(
     for (index, prepared) in batch.iter().enumerate() {
         match (&prepared.plan.disposition, &prepared.plan.cause) {
             (Disposition::Process, Cause::Delivery(delivery)) => wanted.push((index, delivery)),
-            (Disposition::Process, Cause::Confirmation { .. }) => verdicts[index] = Verdict::Fresh,
+            (Disposition::Process, Cause::Confirmation { .. } | Cause::Reconcile { .. }) => {
+                verdicts[index] = Verdict::Fresh
+            }
             (Disposition::SetAside { .. } | Disposition::Quarantine { .. }, _) => {}
         }
     }

@@ -54,6 +54,6 @@ pub(super) async fn count<T: Tx + ?Sized>(
 fn delivery(prepared: &Prepared) -> Option<&Delivery> {
     match &prepared.plan.cause {
         Cause::Delivery(delivery) => Some(delivery),
-        Cause::Confirmation { .. } => None,
+        Cause::Confirmation { .. } | Cause::Reconcile { .. } => None,
     }
 }

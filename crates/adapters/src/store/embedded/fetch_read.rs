@@ -49,7 +49,14 @@ pub(super) fn fetches(
 pub(super) fn fetch(connection: &Connection, id: FetchJobId) -> Result<Option<FetchView>, StoreError> {
     const ONE: &str = "
         SELECT id, environment, terra_user_id, kind, window_start, window_end, origin, backfill_id, state, reason,
-               merged_into, attempts, status, terra_reference, run_at AS due_at
+               merged_into, attempts, status, terra_reference,
+               CASE WHEN state <> 'queued' THEN run_at
+                    ELSE max(run_at, coalesce((SELECT max(until) FROM fetch_pause
+                                               WHERE fetch_pause.environment = fetch_job.environment
+                                                 AND (scope = 'environment'
+                                                      OR (scope = 'provider' AND subject = upper(fetch_job.provider))
+                                                      OR (scope = 'alias' AND subject = fetch_job.terra_user_id))),
+                                              run_at)) END AS due_at
         FROM fetch_job
         WHERE id = ?1";
     Ok(connection.prepare_cached(ONE)?.query_row([id.0.as_bytes()], view).optional()?)

@@ -38,7 +38,7 @@ pub(super) fn aliases_of_connection(connection: &Connection, id: ConnectionId) -
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-fn alias_row(row: &Row<'_>) -> rusqlite::Result<AliasRow> {
+pub(super) fn alias_row(row: &Row<'_>) -> rusqlite::Result<AliasRow> {
     let key =
         AliasKey::new(&Environment::new(row.get::<_, String>("environment")?), &row.get::<_, String>("terra_user_id")?);
     let reference = row.get::<_, Option<String>>("reference_id")?.map(ReferenceId::new);

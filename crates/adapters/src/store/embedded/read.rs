@@ -142,7 +142,9 @@ pub(super) fn stats(connection: &Connection) -> Result<Stats, StoreError> {
                    + (SELECT numbered - published FROM relay) AS outbox_pending,
                (SELECT count(*) FROM event WHERE held = 1) AS events_held,
                (SELECT count(*) FROM resolution WHERE user_id IS NULL) AS open_references,
-               (SELECT count(*) FROM fetch_job WHERE state = 'queued') AS fetch_open";
+               (SELECT count(*) FROM fetch_job WHERE state = 'queued') AS fetch_open,
+               (SELECT count(*) FROM backfill WHERE state = 'open') AS backfills_open,
+               (SELECT count(*) FROM backfill WHERE state = 'open' AND stalled_since IS NOT NULL) AS backfills_stalled";
     let mut statement = connection.prepare_cached(CONNECTIONS)?;
     let rows = statement.query_map([], |row| {
         Ok((word(row, "status", Status::parse)?, row.get("provider")?, count(row, "connections")?))
@@ -158,6 +160,8 @@ pub(super) fn stats(connection: &Connection) -> Result<Stats, StoreError> {
             events_held: count(row, "events_held")?,
             open_references: count(row, "open_references")?,
             fetch_open: count(row, "fetch_open")?,
+            backfills_open: count(row, "backfills_open")?,
+            backfills_stalled: count(row, "backfills_stalled")?,
         })
     })?;
     Ok(stats)

@@ -193,7 +193,7 @@ pub(super) fn keep(
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     const WATCH: &str = "
-        INSERT INTO silence_watch (since, checked_at) VALUES (?1, ?2)
+        INSERT INTO silence_watch (only_row, since, checked_at) VALUES (1, ?1, ?2)
         ON CONFLICT (only_row) DO UPDATE SET since = excluded.since, checked_at = excluded.checked_at";
     const CHANNEL: &str = "
         INSERT INTO provider_silence (environment, provider, kind, watched_since, checked_at, heard_at, longest_ms,

@@ -15,8 +15,9 @@ use futures_util::FutureExt;
 use jiff::Timestamp;
 use terra::event::DataKind;
 
-use super::{enqueue, events, fetch, identity, ledger, records, sessions, silence, usage};
+use super::{backfill, enqueue, events, fetch, identity, ledger, records, sessions, silence, usage};
 use crate::store::apply::{self, Mode, Tried};
+use crate::store::backfill::Notes;
 use crate::store::tx::{AliasRow, LedgerRow, ProcessedRow, RecordWrite, RhythmRow, ScoreWrite, Tx};
 use crate::store::{Applied, Prepared, ReferencePolicy, StoreError};
 
@@ -141,6 +142,10 @@ impl Tx for SqliteTx<'_> {
         references: &[(Environment, String)],
     ) -> Result<BTreeMap<(Environment, String), FetchOrigin>, StoreError> {
         fetch::references(self.connection, references)
+    }
+
+    async fn note_requests(&mut self, notes: &Notes, at: Timestamp) -> Result<(), StoreError> {
+        backfill::note(self.connection, notes, at)
     }
 
     async fn decide_sessions(

@@ -7,6 +7,7 @@ use domain::usage::month_of;
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, params};
 
+use super::backfill_upkeep;
 use super::column::ms;
 use crate::embedded::schema_version;
 use crate::payloads::Sealed;
@@ -61,7 +62,8 @@ pub(super) fn step(connection: &Connection, now: Timestamp, keep_deliveries: Dur
     let months = now.checked_sub(USAGE_KEEP).map_or_else(|_| String::new(), |end| month_of(end).to_string());
     let usage = connection.prepare_cached(USAGE)?.execute(params![months, rows_max])?;
 
-    let more = [bodies.len(), processed, sessions, usage].contains(&ROWS_MAX);
+    let fetching = backfill_upkeep::step(connection, now, ROWS_MAX)?;
+    let more = fetching || [bodies.len(), processed, sessions, usage].contains(&ROWS_MAX);
     let unneeded = bodies.into_iter().map(|body| Sealed(Bytes::from(body))).filter(Sealed::is_stored).collect();
     Ok(Step { unneeded, more })
 }

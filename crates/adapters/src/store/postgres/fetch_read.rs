@@ -47,10 +47,20 @@ pub(super) async fn fetches(db: &Db, filter: &FetchFilter, page: &Page) -> Resul
 }
 
 const ONE: &str = "
-SELECT id, environment, terra_user_id, kind, window_start, window_end, origin, backfill_id, state, reason, merged_into,
-       attempts, status, terra_reference, run_at AS due_at
+SELECT fetch_job.id, fetch_job.environment, fetch_job.terra_user_id, fetch_job.kind, fetch_job.window_start,
+       fetch_job.window_end, fetch_job.origin, fetch_job.backfill_id, fetch_job.state, fetch_job.reason,
+       fetch_job.merged_into, fetch_job.attempts, fetch_job.status, fetch_job.terra_reference,
+       CASE WHEN fetch_job.state <> 'queued' THEN fetch_job.run_at
+            ELSE greatest(fetch_job.run_at,
+                          (SELECT max(pause.until)
+                             FROM fetch_pause AS pause
+                            WHERE pause.environment = fetch_job.environment
+                              AND (pause.scope = 'environment'
+                                   OR (pause.scope = 'provider' AND pause.subject = upper(fetch_job.provider))
+                                   OR (pause.scope = 'alias' AND pause.subject = fetch_job.terra_user_id))))
+             END AS due_at
   FROM fetch_job
- WHERE id = $1";
+ WHERE fetch_job.id = $1";
 
 pub(super) async fn fetch(db: &Db, id: FetchJobId) -> Result<Option<FetchView>, StoreError> {
     db.row(ONE, &[&id.0]).await?.as_ref().map(view).transpose()

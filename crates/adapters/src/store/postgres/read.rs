@@ -191,7 +191,9 @@ SELECT (SELECT count(*) FROM delivery WHERE outcome = 'dead') AS dead,
        (SELECT numbered - published FROM relay) AS unpublished,
        (SELECT count(*) FROM event WHERE held) AS held,
        (SELECT count(*) FROM resolution WHERE user_id IS NULL) AS open_references,
-       (SELECT count(*) FROM fetch_job WHERE state = 'queued') AS open_fetches";
+       (SELECT count(*) FROM fetch_job WHERE state = 'queued') AS open_fetches,
+       (SELECT count(*) FROM backfill WHERE state = 'open') AS open_backfills,
+       (SELECT count(*) FROM backfill WHERE state = 'open' AND stalled_since IS NOT NULL) AS stalled_backfills";
 
 /// The lane is a decision of the core: one delivery of each sort is read back and asked.
 const RETRIES: &str = "
@@ -208,6 +210,8 @@ pub(super) async fn stats(db: &Db) -> Result<Stats, StoreError> {
         events_held: count(&counts, "held")?,
         open_references: count(&counts, "open_references")?,
         fetch_open: count(&counts, "open_fetches")?,
+        backfills_open: count(&counts, "open_backfills")?,
+        backfills_stalled: count(&counts, "stalled_backfills")?,
         ..Stats::default()
     };
     for row in db.rows(BY_STATUS, &[]).await? {

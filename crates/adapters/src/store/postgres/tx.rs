@@ -16,9 +16,11 @@ use terra::event::DataKind;
 
 use super::unit::Db;
 use super::{
-    enqueue, events, fetch, history, identity, ledger, processed, records, references, sessions, silence, usage,
+    backfill, enqueue, events, fetch, history, identity, ledger, processed, records, references, sessions, silence,
+    usage,
 };
 use crate::store::StoreError;
+use crate::store::backfill::Notes;
 use crate::store::tx::{AliasRow, LedgerRow, ProcessedRow, RecordWrite, RhythmRow, ScoreWrite, Tx};
 
 #[async_trait]
@@ -118,6 +120,10 @@ impl Tx for Db {
         references: &[(Environment, String)],
     ) -> Result<BTreeMap<(Environment, String), FetchOrigin>, StoreError> {
         fetch::references(self, references).await
+    }
+
+    async fn note_requests(&mut self, notes: &Notes, at: Timestamp) -> Result<(), StoreError> {
+        backfill::note(self, notes, at).await
     }
 
     async fn decide_sessions(

@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Span, Timestamp};
 use tokio_postgres::Row;
 
+use super::backfill_upkeep;
 use super::row::get;
 use super::unit::{Db, Units};
 use crate::payloads::Sealed;
@@ -51,6 +52,7 @@ pub(super) async fn run(units: &Units, now: Timestamp, keep_deliveries: Duration
     delete_old(units, DELETE_PROCESSED, before(now, KEEP_PROCESSED)).await?;
     delete_old(units, DELETE_SESSIONS, before(now, KEEP_SESSIONS)).await?;
     delete_old(units, DELETE_USAGE, before(now, KEEP_USAGE)).await?;
+    backfill_upkeep::run(units, now).await?;
     Ok(unneeded)
 }
 
@@ -164,7 +166,7 @@ const DELETE_USAGE: &str = "
 DELETE FROM usage
  WHERE ctid = ANY (ARRAY(SELECT ctid FROM usage WHERE month < date_trunc('month', $1::timestamptz AT TIME ZONE 'utc')::date LIMIT $2))";
 
-async fn delete_old(units: &Units, sql: &'static str, end: Timestamp) -> Result<(), StoreError> {
+pub(super) async fn delete_old(units: &Units, sql: &'static str, end: Timestamp) -> Result<(), StoreError> {
     for _ in 0..BATCHES_MAX {
         let deleted =
             units.single(move |db| Box::pin(async move { db.execute(sql, &[&end, &BATCH_ROWS]).await })).await?;

@@ -1,11 +1,13 @@
 //! Asking Terra for a person's data again, and how those requests are getting on.
 
+use std::collections::BTreeSet;
+
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use adapters::store::view::{ConnectionView, LIMIT_MAX};
 use adapters::store::{ConnectionFilter, FetchFilter, Page};
 use domain::fetch::{self, FetchJob, FetchOrigin, HISTORY_KINDS, Window, Wish};
-use domain::id::{AliasKey, UserId};
+use domain::id::{AliasKey, BackfillId, UserId};
 use domain::identity::AliasStatus;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -32,6 +34,9 @@ pub(super) struct Wanted {
     from: String,
     /// Not itself included; left out: up to and including today (UTC).
     to: Option<String>,
+    /// Only tell what would be asked.
+    #[serde(default)]
+    dry_run: bool,
 }
 
 #[derive(Deserialize)]
@@ -61,16 +66,22 @@ pub(super) async fn request(
         .iter()
         .flat_map(|(alias, provider)| asked.jobs(alias, provider.as_deref(), app.config.fetch_window_days))
         .collect();
+    let backfills: BTreeSet<BackfillId> = jobs.iter().map(|job| job.backfill).collect();
+    let queued: Vec<_> = jobs.iter().map(shown).collect();
+    let answer = json!({ "items": queued, "backfills": backfills, "next": null });
+    if wanted.dry_run {
+        return Ok(private(StatusCode::OK, &answer));
+    }
     app.ports.store.enqueue_fetches(&jobs, now).await?;
     info!(actor = %caller.actor.0, requests = jobs.len(), "queued {} fetches", jobs.len());
-    let queued: Vec<_> = jobs.iter().map(shown).collect();
-    Ok(private(StatusCode::ACCEPTED, &json!({ "items": queued, "next": null })))
+    Ok(private(StatusCode::ACCEPTED, &answer))
 }
 
 /// A window of the same alias and kind that is already open stays the one there is, under its own id.
 fn shown(job: &FetchJob) -> serde_json::Value {
     json!({
         "id": job.id,
+        "backfill": job.backfill,
         "environment": job.alias.environment,
         "terra_user_id": job.alias.terra_user_id,
         "type": job.kind.label(),
@@ -182,8 +193,10 @@ mod tests {
     #[track_caller]
     fn check(from: Date, to: Option<Date>, days: Option<i64>) {
         let now = date(2026, 3, 10).to_zoned(TimeZone::UTC).unwrap().timestamp();
-        let asked =
-            Asked::check(&Wanted { types: Vec::new(), from: from.to_string(), to: to.map(|to| to.to_string()) }, now);
+        let asked = Asked::check(
+            &Wanted { types: Vec::new(), from: from.to_string(), to: to.map(|to| to.to_string()), dry_run: false },
+            now,
+        );
         assert_eq!(asked.ok().map(|asked| asked.days.days()), days, "{from} to {to:?}");
     }
 

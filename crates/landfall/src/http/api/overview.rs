@@ -16,6 +16,7 @@ pub(super) async fn stats(_: Authorized<Ops>, app: web::Data<App>) -> Result<Htt
     let mut shown = shown(&stats);
     shown["usage"] = super::stats::overview(&app).await?;
     shown["silence"] = super::silence::overview(&app).await?;
+    shown["reconcile"] = super::reconciles::overview(&app).await?;
     Ok(private(StatusCode::OK, &shown))
 }
 
@@ -31,6 +32,8 @@ fn shown(stats: &Stats) -> Value {
         "events_held": stats.events_held,
         "open_references": stats.open_references,
         "fetch_open": stats.fetch_open,
+        "backfills_open": stats.backfills_open,
+        "backfills_stalled": stats.backfills_stalled,
     })
 }
 
