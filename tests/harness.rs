@@ -406,6 +406,11 @@ pub fn bare_settings(dir: &std::path::Path) -> BTreeMap<String, String> {
     .into()
 }
 
+#[expect(clippy::disallowed_methods, reason = "tests compare with the system's clock")]
+pub fn now() -> jiff::Timestamp {
+    jiff::Timestamp::now()
+}
+
 pub fn now_seconds() -> i64 {
     i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_secs()).unwrap()
 }

@@ -33,3 +33,4 @@ mod services;
 mod silence;
 mod tidy;
 mod usage;
+mod why;

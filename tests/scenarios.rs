@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Engine, Options, TestApp};
+use crate::harness::{Engine, Options, TestApp, now};
 
 crate::on_every_engine!(every_scenario_reaches_its_end_state);
 
@@ -57,7 +57,7 @@ async fn play(app: &TestApp, scenario: &Value) -> Result<(), String> {
         settled(app, "reconciles", json!({}), &["done"]).await?;
     }
     if requires("event_log") {
-        let now = jiff::Timestamp::now();
+        let now = now();
         let from = now - jiff::SignedDuration::from_hours(1);
         let wanted = json!({ "from": from.to_string(), "to": now.to_string() });
         settled(app, "recoveries", wanted, &["complete"]).await?;

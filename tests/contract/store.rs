@@ -21,6 +21,7 @@ mod sessions;
 mod silence;
 mod support;
 mod usage;
+mod why;
 
 /// Runs each case on a store of its own, on every engine named.
 macro_rules! contract {
@@ -169,6 +170,10 @@ mod reference_is_the_user {
         usage::usage_pages_without_gap_or_repetition,
         usage::batches_side_by_side_lose_no_count,
         usage::months_are_counted_apart,
+        why::a_person_is_found_by_user_reference_and_terra_user,
+        why::records_of_a_day_are_the_newest_versions_and_tombstones_too,
+        why::what_goes_over_midnight_is_of_both_days,
+        why::events_about_a_record_are_found_by_id_and_while_they_are_held,
         silence::a_rhythm_is_learned_from_live_data_alone,
         silence::a_stale_connection_is_told_once_and_once_when_it_is_fresh,
         silence::who_left_is_not_stale,

@@ -17,7 +17,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use domain::backfill::BackfillState;
 use domain::fetch::{FetchJob, PauseScope, Reaction};
-use domain::id::{BackfillId, ConnectionId, Environment, FetchJobId, RecordId, ReferenceId, SessionId, UserId};
+use domain::id::{
+    BackfillId, ConnectionId, Environment, EventId, FetchJobId, RecordId, ReferenceId, SessionId, UserId,
+};
 use domain::outgoing::Published;
 use domain::plan::{Plan, Sighting};
 use domain::reconcile::run::Reconcile;
@@ -42,6 +44,7 @@ pub mod postgres;
 mod record_table;
 pub mod tx;
 pub mod view;
+pub mod why;
 
 pub use backfill::{BackfillRound, Notes};
 pub use fetching::FetchAsk;
@@ -50,6 +53,7 @@ pub use view::{
     AuthEventView, BackfillView, ConnectionView, DeliveryView, DriftView, FetchView, Listing, Page, RecordView,
     Silences, SilentView, StaleView, Stats, UsageBy, UsageFilter, UsageTotals, UsageView,
 };
+pub use why::{AboutRecord, DayRecord};
 
 /// A plan with its bytes sealed: the delivery's own, and one document per record, in the plan's order.
 #[derive(Debug, Clone)]
@@ -444,6 +448,26 @@ pub trait Store: Send + Sync {
     async fn usage_totals(&self, month: Date, free: u64) -> Result<UsageTotals, StoreError>;
     /// Numbers for gauges.
     async fn stats(&self, now: Timestamp) -> Result<Stats, StoreError>;
+
+    // --- why
+
+    /// Connections of an internal user, with a reference, or with a Terra user of this name, at most `limit`.
+    async fn named(
+        &self,
+        name: &str,
+        environments: &[Environment],
+        limit: u32,
+    ) -> Result<Vec<ConnectionId>, StoreError>;
+    /// Records of a connection on a day of the person's calendar, at most 100: per key the greatest order, tombstones
+    /// included. Kinds kept by day by their key, others where they begin or end on it; a profile is of any day.
+    async fn records_of_day(
+        &self,
+        connection: ConnectionId,
+        kind: DataKind,
+        day: Date,
+    ) -> Result<Vec<DayRecord>, StoreError>;
+    /// Events about records: those with these ids, and those held about these records, in the order of their times.
+    async fn events_about(&self, events: &[EventId], records: &[RecordId]) -> Result<Vec<AboutRecord>, StoreError>;
 
     // --- reconcile
 

@@ -18,3 +18,4 @@ pub mod session;
 pub mod settle;
 pub mod silence;
 pub mod usage;
+pub mod why;

@@ -150,7 +150,7 @@ pub fn of_record(
     let id = record.key.id();
     let kind = record.key.kind.label();
     Some(Outgoing {
-        id: EventId(derived_uuid(&[b"event", happening.cause, kind.as_bytes(), verb.as_bytes(), id.0.as_bytes()])),
+        id: record_event_id(happening.cause, kind, verb, id),
         alias: Some(record.key.alias.clone()),
         environment: record.key.alias.environment.clone(),
         connection: owner.map(|connection| connection.id),
@@ -171,6 +171,11 @@ pub fn of_record(
             "origin": happening.origin,
         }),
     })
+}
+
+/// The id of the event that a cause brought about for a record: whoever knows the delivery finds the event.
+pub fn record_event_id(cause: &[u8], kind: &str, verb: &str, record: RecordId) -> EventId {
+    EventId(derived_uuid(&[b"event", cause, kind.as_bytes(), verb.as_bytes(), record.0.as_bytes()]))
 }
 
 fn merge_into(data: &mut Value, details: Value) {

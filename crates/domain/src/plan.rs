@@ -176,6 +176,13 @@ impl Capabilities {
             None => fetch::HISTORY_KINDS.to_vec(),
         }
     }
+
+    /// Whether a provider serves a kind; `None` where Terra's list does not say. It speaks of what has days.
+    pub fn serves(&self, provider: Option<&str>, kind: DataKind) -> Option<bool> {
+        let kinds = self.0.get(&provider?.to_uppercase())?;
+        let is_listed = fetch::HISTORY_KINDS.contains(&kind) && kind != DataKind::Athlete;
+        is_listed.then(|| kinds.contains(&kind))
+    }
 }
 
 /// Says which rows follow from a delivery.

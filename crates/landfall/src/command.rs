@@ -20,3 +20,4 @@ pub(crate) mod spec;
 pub(crate) mod stats;
 pub(crate) mod topology;
 pub(crate) mod verify;
+pub(crate) mod why;

@@ -25,6 +25,7 @@ mod running;
 mod silence;
 mod telemetry;
 mod upkeep;
+mod why;
 mod wiring;
 mod worker;
 
@@ -62,6 +63,8 @@ enum Command {
     Recover(command::recover::Args),
     /// The numbers to look at first, and what Terra will bill
     Stats(command::stats::Args),
+    /// Why somebody's data of a day is there, or is not: layer by layer
+    Why(command::why::Args),
     /// What payloads held and Terra's schema does not have
     Drift(command::drift::Args),
     /// Fill the columns of records anew from their documents, after an upgrade that adds some
@@ -106,6 +109,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Reconcile(args) => command::reconcile::run(args).await,
         Command::Recover(args) => command::recover::run(args).await,
         Command::Stats(args) => command::stats::run(args).await,
+        Command::Why(args) => command::why::run(args).await,
         Command::Drift(args) => command::drift::run(args).await,
         Command::Reproject(args) => command::reproject::run(args).await,
         Command::Simulate(args) => command::simulate::run(args).await,

@@ -111,6 +111,8 @@ impl Running {
             return Ok(());
         }
         self.store_fits.store(true, Ordering::Relaxed);
+        // The API says what a provider does not serve, and asks for nothing in vain.
+        self.lifecycle.spawn(upkeep::learn_capabilities(self.ports.clone(), self.lifecycle.stop.clone()));
         if self.roles.work {
             self.spawn_work();
         }
@@ -199,7 +201,6 @@ impl Running {
         tasks.spawn(reconcile::run(ports.clone(), config.clone(), stop()));
         tasks.spawn(recover::run(ports.clone(), config.clone(), stop()));
         tasks.spawn(silence::run(ports.clone(), config.clone(), stop()));
-        tasks.spawn(upkeep::learn_capabilities(ports.clone(), stop()));
         if let Some(resolver) = &ports.resolver {
             tasks.spawn(resolving::run(ports.clone(), resolver.clone(), stop()));
         }

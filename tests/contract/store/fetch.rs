@@ -206,8 +206,13 @@ pub(crate) async fn data_that_we_asked_for_is_told_as_backfill(store: &dyn Store
     theirs.reference = Some("another".into());
     apply_one(store, &ours).await;
     apply_one(store, &theirs).await;
+    apply_one(store, &sent(activity(user("u", Some("ada")), "walk", 1.0), 30)).await;
     let origins: Vec<_> = log(store).await.iter().map(|event| event.data["origin"].clone()).collect();
-    assert_eq!(origins, ["backfill", "live"]);
+    assert_eq!(
+        origins,
+        ["backfill", "backfill", "live"],
+        "a reference is somebody's, perhaps not yet known to be ours"
+    );
 }
 
 fn of(id: &str, origin: FetchOrigin, window: Window) -> FetchJob {

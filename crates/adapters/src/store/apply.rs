@@ -17,6 +17,7 @@ use domain::identity::{AliasStatus, Said};
 use domain::outgoing::{Happening, Outgoing};
 use domain::plan::{Cause, Disposition, Plan};
 use jiff::Timestamp;
+use terra::event::DataKind;
 
 use super::backfill::Notes;
 use super::tx::{AliasRow, LedgerOutcome, LedgerRow, Tx};
@@ -124,8 +125,12 @@ async fn origins<T: Tx + ?Sized>(tx: &mut T, plans: &[&Plan]) -> Result<Vec<Orig
     let ours = tx.fetch_references(&asked.into_iter().collect::<Vec<_>>()).await?;
     let origin = |plan: &&Plan| match (&plan.cause, reference(plan)) {
         (Cause::Delivery(delivery), reference) => {
-            let asked = reference.and_then(|reference| ours.get(&reference));
-            asked.map_or(delivery.origin, |origin| origin.of_events())
+            // Terra gives a reference to what somebody asked for, and the answer may be here before its reference is
+            // kept. Of a lab report it is the session.
+            let is_answer =
+                reference.is_some() && plan.records.iter().all(|record| record.key.kind != DataKind::LabReport);
+            let unknown = if is_answer && !plan.records.is_empty() { Origin::Backfill } else { delivery.origin };
+            reference.and_then(|reference| ours.get(&reference)).map_or(unknown, |origin| origin.of_events())
         }
         (Cause::Confirmation { .. }, _) => Origin::Live,
         (Cause::Reconcile { .. }, _) => Origin::Reconcile,

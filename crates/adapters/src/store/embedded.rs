@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use domain::fetch::{FetchJob, PauseScope, Reaction};
 use domain::id::{
-    BackfillId, ConnectionId, DeliveryId, Environment, FetchJobId, RecordId, ReferenceId, SessionId, UserId,
+    BackfillId, ConnectionId, DeliveryId, Environment, EventId, FetchJobId, RecordId, ReferenceId, SessionId, UserId,
 };
 use domain::outgoing::Published;
 use domain::reconcile::run::Reconcile;
@@ -26,11 +26,11 @@ use rusqlite::Connection;
 use terra::event::DataKind;
 
 use super::{
-    Applied, AuthEventFilter, AuthEventView, BackfillFilter, BackfillRound, BackfillView, ConnectionFilter,
-    ConnectionView, Decided, DeliveryFilter, DeliveryView, DriftCount, DriftFilter, DriftView, FetchAsk, FetchFilter,
-    FetchView, Found, Holder, LeasedFetch, Listing, OpenReference, Page, Prepared, ReconcileMarks, RecordView,
-    RecoveryBackfills, ReferenceAnswer, ReferencePolicy, Reprojection, Retry, Schema, Silences, Span, StaleView, Stats,
-    Store, StoreError, StoredDocument, UsageFilter, UsageTotals, UsageView,
+    AboutRecord, Applied, AuthEventFilter, AuthEventView, BackfillFilter, BackfillRound, BackfillView,
+    ConnectionFilter, ConnectionView, DayRecord, Decided, DeliveryFilter, DeliveryView, DriftCount, DriftFilter,
+    DriftView, FetchAsk, FetchFilter, FetchView, Found, Holder, LeasedFetch, Listing, OpenReference, Page, Prepared,
+    ReconcileMarks, RecordView, RecoveryBackfills, ReferenceAnswer, ReferencePolicy, Reprojection, Retry, Schema,
+    Silences, Span, StaleView, Stats, Store, StoreError, StoredDocument, UsageFilter, UsageTotals, UsageView,
 };
 use crate::embedded::Embedded;
 use crate::embedded::writer::Unwritten;
@@ -64,6 +64,7 @@ mod silence;
 mod tx;
 mod upkeep;
 mod usage;
+mod why;
 
 pub struct EmbeddedStore {
     embedded: Arc<Embedded>,
@@ -373,6 +374,30 @@ impl Store for EmbeddedStore {
 
     async fn stats(&self, _now: Timestamp) -> Result<Stats, StoreError> {
         self.read(|connection| read::stats(connection)).await
+    }
+
+    async fn named(
+        &self,
+        name: &str,
+        environments: &[Environment],
+        limit: u32,
+    ) -> Result<Vec<ConnectionId>, StoreError> {
+        let (name, environments) = (name.to_owned(), environments.to_vec());
+        self.read(move |connection| why::named(connection, &name, &environments, limit)).await
+    }
+
+    async fn records_of_day(
+        &self,
+        connection: ConnectionId,
+        kind: DataKind,
+        day: Date,
+    ) -> Result<Vec<DayRecord>, StoreError> {
+        self.read(move |reader| why::records_of_day(reader, connection, kind, day)).await
+    }
+
+    async fn events_about(&self, events: &[EventId], records: &[RecordId]) -> Result<Vec<AboutRecord>, StoreError> {
+        let (events, records) = (events.to_vec(), records.to_vec());
+        self.read(move |connection| why::events_about(connection, &events, &records)).await
     }
 
     async fn known_aliases(

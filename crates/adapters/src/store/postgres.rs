@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use domain::fetch::{FetchJob, PauseScope, Reaction};
 use domain::id::{
-    BackfillId, ConnectionId, DeliveryId, Environment, FetchJobId, RecordId, ReferenceId, SessionId, UserId,
+    BackfillId, ConnectionId, DeliveryId, Environment, EventId, FetchJobId, RecordId, ReferenceId, SessionId, UserId,
 };
 use domain::outgoing::Published;
 use domain::reconcile::run::Reconcile;
@@ -29,11 +29,11 @@ use terra::event::DataKind;
 use self::unit::{Done, Units};
 use super::apply::{self, Mode, Tried};
 use super::{
-    Applied, AuthEventFilter, AuthEventView, BackfillFilter, BackfillRound, BackfillView, ConnectionFilter,
-    ConnectionView, Decided, DeliveryFilter, DeliveryView, DriftCount, DriftFilter, DriftView, FetchAsk, FetchFilter,
-    FetchView, Found, Holder, LeasedFetch, Listing, OpenReference, Page, Prepared, ReconcileMarks, RecordView,
-    RecoveryBackfills, ReferenceAnswer, ReferencePolicy, Reprojection, Retry, Schema, Silences, Span, StaleView, Stats,
-    Store, StoreError, StoredDocument, UsageFilter, UsageTotals, UsageView,
+    AboutRecord, Applied, AuthEventFilter, AuthEventView, BackfillFilter, BackfillRound, BackfillView,
+    ConnectionFilter, ConnectionView, DayRecord, Decided, DeliveryFilter, DeliveryView, DriftCount, DriftFilter,
+    DriftView, FetchAsk, FetchFilter, FetchView, Found, Holder, LeasedFetch, Listing, OpenReference, Page, Prepared,
+    ReconcileMarks, RecordView, RecoveryBackfills, ReferenceAnswer, ReferencePolicy, Reprojection, Retry, Schema,
+    Silences, Span, StaleView, Stats, Store, StoreError, StoredDocument, UsageFilter, UsageTotals, UsageView,
 };
 use crate::payloads::Sealed;
 use crate::queue::Job;
@@ -69,6 +69,7 @@ mod tx;
 mod unit;
 mod upkeep;
 mod usage;
+mod why;
 
 /// Waiting for other processes that migrate included.
 const MIGRATE_MAX: Duration = Duration::from_secs(600);
@@ -404,6 +405,30 @@ impl Store for PostgresStore {
 
     async fn stats(&self, _now: Timestamp) -> Result<Stats, StoreError> {
         single!(self, |db| read::stats(db))
+    }
+
+    async fn named(
+        &self,
+        name: &str,
+        environments: &[Environment],
+        limit: u32,
+    ) -> Result<Vec<ConnectionId>, StoreError> {
+        let (name, environments) = (name.to_owned(), environments.to_vec());
+        single!(self, |db| why::named(db, &name, &environments, limit))
+    }
+
+    async fn records_of_day(
+        &self,
+        connection: ConnectionId,
+        kind: DataKind,
+        day: Date,
+    ) -> Result<Vec<DayRecord>, StoreError> {
+        single!(self, |db| why::records_of_day(db, connection, kind, day))
+    }
+
+    async fn events_about(&self, events: &[EventId], records: &[RecordId]) -> Result<Vec<AboutRecord>, StoreError> {
+        let (events, records) = (events.to_vec(), records.to_vec());
+        single!(self, |db| why::events_about(db, &events, &records))
     }
 
     async fn known_aliases(

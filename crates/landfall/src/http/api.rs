@@ -32,6 +32,7 @@ mod reproject;
 mod sessions;
 mod silence;
 mod stats;
+mod why;
 
 pub(crate) fn routes(config: &mut web::ServiceConfig) {
     config.service(
@@ -54,6 +55,7 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
             .route("/records/{id}/document", web::get().to(records::document))
             .route("/auth-events", web::get().to(ledger::auth_events))
             .route("/reprojections", web::post().to(reproject::page))
+            .route("/why", web::get().to(why::explain))
             .route("/drift", web::get().to(drift::list))
             .route("/deliveries", web::get().to(ledger::deliveries))
             .route("/deliveries/{id}", web::get().to(ledger::delivery))
