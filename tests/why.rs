@@ -32,7 +32,7 @@ fn ann() -> Value {
 }
 
 fn today() -> String {
-    Timestamp::now().to_zoned(TimeZone::UTC).date().to_string()
+    Timestamp::from_second(now_seconds()).unwrap().to_zoned(TimeZone::UTC).date().to_string()
 }
 
 async fn deliver(app: &TestApp, body: &Value) {
