@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use crate::harness::process::Process;
-use crate::harness::{Engine, SECRET, TestApp, eventually, now, now_seconds, terra_says};
+use crate::harness::{Engine, Options, SECRET, TestApp, eventually, now, now_seconds, terra_says};
 
 crate::on_every_engine!(
     what_went_all_the_way_misses_nothing,
@@ -18,6 +18,7 @@ crate::on_every_engine!(
     a_tombstone_is_named,
     an_event_that_is_held_is_named_with_what_to_do,
     terras_answer_to_our_question_is_named,
+    terras_own_log_tells_what_nobody_took,
 );
 
 /// The day of `terra_says::activity`.
@@ -223,5 +224,26 @@ async fn terras_answer_to_our_question_is_named(engine: Engine) {
     .await;
     let answer = why(&app, "ann", "sleep", "2026-01-05").await;
     check(&answer, Some("terra"), "Terra was asked for that day, and it failed (user_unknown_to_terra), status 404");
+    app.end().await;
+}
+
+async fn terras_own_log_tells_what_nobody_took(engine: Engine) {
+    let options =
+        Options::default().set("LANDFALL_TERRA_ADMIN_TOKEN", "terra_at_simulated").set("LANDFALL_BACKFILL_DAYS", "0");
+    let app = TestApp::start_with(engine, options).await;
+    app.terra_control("users", json!({ "user_id": "terra-ann", "reference_id": "ann" })).await;
+    eventually("ann is connected", || async { app.all("/v1/users/ann/connections").await.len() == 1 }).await;
+    app.quiet().await;
+    let answer = why(&app, "ann", "sleep", &today()).await;
+    check(&answer, Some("terra"), "it sent nothing");
+
+    app.terra.set_webhook_url(Some("http://127.0.0.1:9/nobody".into()));
+    let events = format!("{}/_simulator/events", app.terra.base_url());
+    // It answers 502: nobody took it.
+    app.http.post(events).json(&json!({ "type": "sleep", "user_id": "terra-ann" })).send().await.unwrap();
+    app.terra.set_webhook_url(Some(app.webhook_url()));
+    let answer = why(&app, "ann", "sleep", &today()).await;
+    check(&answer, Some("received"), "nobody answered: `landfall recover` asks for it again");
+    assert_eq!(state(&answer, "terra"), "ok");
     app.end().await;
 }

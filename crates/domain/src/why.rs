@@ -78,6 +78,8 @@ pub struct Evidence {
     pub jobs: Vec<JobSeen>,
     /// Deliveries of the kind around that day, in answer to `jobs`, or that wrote one of `records`; newest first.
     pub deliveries: Vec<DeliverySeen>,
+    /// What Terra's own log says of that kind around that day.
+    pub log: LogSeen,
     /// Of that day; tombstones included.
     pub records: Vec<RecordSeen>,
     /// About `records`.
@@ -110,6 +112,22 @@ pub struct JobSeen {
     pub status: Option<u16>,
     pub reference: Option<String>,
     pub run_at: Timestamp,
+}
+
+/// Terra's own log of what it sent, asked where nothing is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(tag = "own_log", rename_all = "snake_case")]
+pub enum LogSeen {
+    /// Nothing is missing, or no token is set.
+    NotAsked,
+    Unreachable,
+    Asked {
+        /// Attempts that somebody answered with 2xx.
+        delivered: u32,
+        failed: u32,
+        /// The last answer that Terra got; absent where nobody answered.
+        last_status: Option<u16>,
+    },
 }
 
 /// What became of a delivery, as the ledger has it.

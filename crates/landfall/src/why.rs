@@ -12,14 +12,15 @@ use domain::id::{ConnectionId, EventId, RecordId};
 use domain::identity::AliasStatus;
 use domain::outgoing::record_event_id;
 use domain::why::{
-    ConnectionSeen, DeliverySeen, EventSeen, Evidence, Explanation, JobSeen, Outcome, RecordSeen, Verdict, explain,
-    overall,
+    ConnectionSeen, DeliverySeen, EventSeen, Evidence, Explanation, JobSeen, LogSeen, Outcome, RecordSeen, Verdict,
+    explain, overall,
 };
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Span, Timestamp};
 use serde::Serialize;
 use terra::event::DataKind;
+use tracing::warn;
 
 use crate::config::Config;
 use crate::wiring::Ports;
@@ -108,10 +109,41 @@ async fn gather(
         serves,
         ledger_from: ledger_from(config, now),
         jobs: jobs.into_iter().map(job_seen).collect(),
+        log: if deliveries.is_empty() && records.is_empty() {
+            own_log(ports, config, connection, kind, date).await
+        } else {
+            LogSeen::NotAsked
+        },
         deliveries: deliveries.into_iter().map(delivery_seen).collect(),
         records: records.into_iter().map(record_seen).collect(),
         events,
     })
+}
+
+/// What Terra says it sent, with the answers it got.
+async fn own_log(ports: &Ports, config: &Config, connection: &ConnectionView, kind: DataKind, date: Date) -> LogSeen {
+    let environment = config.environments.iter().find(|environment| environment.name == connection.environment);
+    let credentials = environment.and_then(|environment| environment.credentials.as_ref());
+    let (Some(admin), Some(credentials)) = (&ports.admin, credentials) else { return LogSeen::NotAsked };
+    let at =
+        |days: i64| date.saturating_add(Span::new().days(days)).to_zoned(TimeZone::UTC).map(|zoned| zoned.timestamp());
+    let (Ok(since), Ok(until)) = (at(-DAYS_BEFORE), at(DAYS_AFTER)) else { return LogSeen::NotAsked };
+    let user = &connection.terra_user_id;
+    match admin.events_of(&credentials.dev_id, since, until, kind.label(), user).await {
+        Ok(page) => {
+            let delivered = page.events.iter().filter(|event| event.is_delivered()).count();
+            let last = page.events.iter().max_by_key(|event| event.sent_at);
+            LogSeen::Asked {
+                delivered: u32::try_from(delivered).unwrap_or(u32::MAX),
+                failed: u32::try_from(page.events.len() - delivered).unwrap_or(u32::MAX),
+                last_status: last.and_then(|event| event.http_status),
+            }
+        }
+        Err(error) => {
+            warn!(%error, "Terra's own log did not answer");
+            LogSeen::Unreachable
+        }
+    }
 }
 
 fn ledger_from(config: &Config, now: Timestamp) -> Timestamp {

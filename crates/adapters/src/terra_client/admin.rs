@@ -73,6 +73,29 @@ impl AdminClient {
         }
     }
 
+    /// Attempts, delivered or not, to deliver events of one kind and user in this time; the newest page of them.
+    pub async fn events_of(
+        &self,
+        dev_id: &str,
+        since: Timestamp,
+        until: Timestamp,
+        kind: &str,
+        user_id: &str,
+    ) -> Result<LogPage, TerraError> {
+        let query = [
+            ("data_type", kind.to_owned()),
+            ("user_id", user_id.to_owned()),
+            ("since", since.to_string()),
+            ("until", until.to_string()),
+            ("limit", PAGE_ROWS.to_string()),
+        ];
+        let answer = self.ask(self.request(Method::GET, dev_id, &[]).query(&query)).await?;
+        match answer.status {
+            200..=299 => answer.read(event_log),
+            _ => Err(self.refusal(&answer)),
+        }
+    }
+
     /// The newest attempt of an event; `None` where Terra has it no more.
     pub async fn event(&self, dev_id: &str, event_id: &str) -> Result<Option<LoggedEvent>, TerraError> {
         let answer = self.ask(self.request(Method::GET, dev_id, &[event_id])).await?;

@@ -121,7 +121,7 @@ pub fn effects(kind: Kind) -> Effects {
         Kind::Other => row(
             "whatever Terra invents next",
             &[Row::Drift],
-            "kept in the ledger with its bytes, counted, and reported as drift; can be replayed once it is known",
+            "kept in the ledger with its bytes, counted, and reported as drift",
             &[],
         ),
     }

@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 use terra::event::DataKind;
 
-use super::{DeliverySeen, Evidence, JobSeen, Layer, Outcome, State, Step};
+use super::{DeliverySeen, Evidence, JobSeen, Layer, LogSeen, Outcome, State, Step};
 use crate::identity::{AliasStatus, Status};
 
 /// Deliveries that are named among the facts.
@@ -109,7 +109,10 @@ pub(super) fn terra(evidence: &Evidence) -> Step {
         .iter()
         .map(|job| json!({ "id": job.id, "state": job.state, "reason": job.reason, "status": job.status, "reference": job.reference, "run_at": job.run_at }))
         .collect();
-    let facts = json!({ "requests": jobs, "own_log": "not_asked" });
+    let mut facts = json!({ "requests": jobs });
+    if let (Value::Object(facts), Ok(Value::Object(log))) = (&mut facts, serde_json::to_value(evidence.log)) {
+        facts.extend(log);
+    }
     if !evidence.deliveries.is_empty() {
         return of_delivered(evidence, facts);
     }
@@ -118,9 +121,49 @@ pub(super) fn terra(evidence: &Evidence) -> Step {
     }
     let (state, words) = match telling(&evidence.jobs) {
         Some(job) => of_job(job),
-        None => (State::Unknown, "nobody asked Terra for that day; Terra's own log was not asked".into()),
+        None => of_log(evidence),
     };
     step(Layer::Terra, state, words, facts)
+}
+
+/// Nothing came and nothing was asked for: only Terra's own log can tell.
+fn of_log(evidence: &Evidence) -> (State, String) {
+    let kind = evidence.kind.label();
+    match evidence.log {
+        LogSeen::NotAsked => {
+            (State::Unknown, "nobody asked Terra for that day; Terra's own log was not asked (no admin token)".into())
+        }
+        LogSeen::Unreachable => (State::Unknown, "Terra's own log did not answer".into()),
+        LogSeen::Asked { delivered: 0, failed: 0, .. } => {
+            (State::Fault, format!("Terra's own log has no {kind} of this person around that day: it sent nothing"))
+        }
+        LogSeen::Asked { delivered: 0, failed, .. } => {
+            (State::Ok, format!("Terra tried to deliver, {failed} times without success"))
+        }
+        LogSeen::Asked { delivered, .. } => {
+            (State::Ok, format!("Terra delivered {delivered} times and was answered with success"))
+        }
+    }
+}
+
+/// Why nothing arrived though Terra sent it, as far as its log tells.
+fn of_nothing_received(evidence: &Evidence) -> String {
+    let kind = evidence.kind.label();
+    match evidence.log {
+        LogSeen::Asked { delivered: 0, failed, last_status } if failed > 0 => {
+            let answer =
+                last_status.map_or_else(|| "nobody answered".to_owned(), |status| format!("our answer was {status}"));
+            format!("Terra tried to deliver {kind} around that day and {answer}: `landfall recover` asks for it again")
+        }
+        LogSeen::Asked { delivered, .. } if delivered > 0 => {
+            format!(
+                "Terra's log says that {kind} was delivered around that day, and no delivery is here: look at its other destinations"
+            )
+        }
+        LogSeen::Asked { .. } | LogSeen::NotAsked | LogSeen::Unreachable => {
+            format!("no {kind} of this person arrived around that day")
+        }
+    }
 }
 
 /// What came around the day need not be about it: where Terra was asked for the day itself, its answer counts.
@@ -181,7 +224,7 @@ pub(super) fn received(evidence: &Evidence) -> Step {
             );
             step(Layer::Received, State::Unknown, words, facts)
         }
-        0 => step(Layer::Received, State::Fault, format!("no {kind} of this person arrived around that day"), facts),
+        0 => step(Layer::Received, State::Fault, of_nothing_received(evidence), facts),
         1 => step(Layer::Received, State::Ok, format!("1 delivery of {kind} around that day"), facts),
         count => step(Layer::Received, State::Ok, format!("{count} deliveries of {kind} around that day"), facts),
     }

@@ -36,6 +36,7 @@ fn fine() -> Evidence {
         ledger_from: at("2026-02-20T00:00:00Z"),
         jobs: Vec::new(),
         deliveries: vec![delivery(Outcome::Processed, None)],
+        log: LogSeen::NotAsked,
         records: vec![RecordSeen {
             id: record,
             key: "night".into(),
@@ -228,4 +229,27 @@ fn terras_list_speaks_of_what_has_days() {
     }
     assert_eq!(list.serves(Some("GARMIN"), DataKind::Sleep), None);
     assert_eq!(list.serves(None, DataKind::Sleep), None);
+}
+
+#[test]
+fn terras_own_log_tells_where_it_was_lost() {
+    let with = |log: LogSeen| {
+        let evidence = Evidence { deliveries: vec![], records: vec![], events: vec![], log, ..fine() };
+        let explanation = explain(&evidence);
+        (explanation.verdict.layer, explanation.verdict.words)
+    };
+    let asked = |delivered, failed, last_status| LogSeen::Asked { delivered, failed, last_status };
+    let (layer, words) = with(asked(0, 0, None));
+    assert_eq!(layer, Some(Layer::Terra), "{words}");
+    let (layer, words) = with(asked(0, 3, Some(503)));
+    assert_eq!(layer, Some(Layer::Received), "{words}");
+    assert!(words.contains("our answer was 503") && words.contains("landfall recover"), "{words}");
+    let (layer, words) = with(asked(0, 1, None));
+    assert_eq!(layer, Some(Layer::Received), "{words}");
+    assert!(words.contains("nobody answered"), "{words}");
+    let (layer, words) = with(asked(1, 0, Some(200)));
+    assert_eq!(layer, Some(Layer::Received), "{words}");
+    for unknown in [LogSeen::NotAsked, LogSeen::Unreachable] {
+        assert_eq!(with(unknown).0, Some(Layer::Received));
+    }
 }

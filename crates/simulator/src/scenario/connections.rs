@@ -58,7 +58,7 @@ pub(super) const ALL: &[Line] = &[
     ),
     (
         "gone-at-terra",
-        "Somebody connects and is later deleted at Terra without a webhook.",
+        "Somebody connected an hour ago, and is deleted at Terra without a webhook.",
         "The connection is revoked: Terra does not know the user any more.",
         &[RECONCILE],
         gone,
@@ -157,8 +157,13 @@ fn missed_auth(cast: &Cast) -> Script {
 
 fn gone(cast: &Cast) -> Script {
     let user = cast.user(0, "WITHINGS", 1);
-    let mut steps = Vec::from(connect(&user, 0));
-    steps.push(Delivery::of(1, event("body", &user, vec![cast.record("body", &user, 1)])).send());
-    steps.push(Step::Forget(user.user_id.clone()));
+    // An hour ago: of what is only minutes old nobody should conclude from a list that it is gone.
+    let earlier = |made, event| Delivery { seconds_ago: 3_600, ..Delivery::of(made, event) }.send();
+    let steps = vec![
+        register(&user),
+        earlier(0, auth_success(Dialect::Newer, &user, None)),
+        earlier(1, event("body", &user, vec![cast.record("body", &user, 1)])),
+        Step::Forget(user.user_id.clone()),
+    ];
     Script { steps, end: End { users: vec![EndUser::of(&user, Connection::Revoked)], ..End::default() } }
 }

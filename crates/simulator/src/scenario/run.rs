@@ -122,7 +122,10 @@ fn parcel(world: &World, delivery: Delivery, orders: &[i64]) -> Parcel {
         kind,
         trace_id: (!delivery.older).then(|| delivery.trace_id.unwrap_or_else(|| world.new_id().to_string())),
         reference: delivery.reference,
-        ordering_ms: orders.get(delivery.made).copied().filter(|_| !delivery.older),
+        ordering_ms: orders
+            .get(delivery.made)
+            .map(|made_ms| made_ms - delivery.seconds_ago * 1_000)
+            .filter(|_| !delivery.older),
         event_id: None,
         subject,
         body,

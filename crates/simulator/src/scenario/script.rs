@@ -46,6 +46,8 @@ pub(crate) struct Delivery {
     pub(crate) reference: Option<String>,
     pub(crate) trace_id: Option<String>,
     pub(crate) ping: Option<Ping>,
+    /// How long before it is sent Terra made it.
+    pub(crate) seconds_ago: i64,
 }
 
 pub(crate) enum Body {
@@ -56,7 +58,15 @@ pub(crate) enum Body {
 
 impl Delivery {
     pub(crate) fn of(made: usize, event: Value) -> Self {
-        Self { body: Body::Event(event), made, older: false, reference: None, trace_id: None, ping: None }
+        Self {
+            body: Body::Event(event),
+            made,
+            older: false,
+            reference: None,
+            trace_id: None,
+            ping: None,
+            seconds_ago: 0,
+        }
     }
 
     pub(crate) fn text(made: usize, kind: &'static str, text: String) -> Self {
