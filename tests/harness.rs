@@ -195,7 +195,12 @@ impl TestApp {
             .find(|(_, roles)| roles.contains("api"))
             .map_or_else(|| processes[0].internal, |(process, _)| process.internal);
         terra.set_webhook_url(Some(format!("http://{public}/webhooks/terra")));
-        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        // A connection that idled is closed by the other side just as it is used again; a POST is not repeated.
+        let http = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .pool_max_idle_per_host(0)
+            .build()
+            .unwrap();
         if options.wait_until_ready {
             for process in &processes {
                 let url = format!("http://{}/readyz", process.internal);

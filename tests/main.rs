@@ -31,6 +31,7 @@ mod reproject;
 mod scenarios;
 mod services;
 mod silence;
+mod stored_payloads;
 mod tidy;
 mod usage;
 mod why;

@@ -65,7 +65,9 @@ const DAYS: u32 = 40;
 const KINDS: [&str; 3] = ["activity", "daily", "sleep"];
 
 fn asked(cast: &Cast, provider: &str, budget: Option<Budget>, faults: fn(&User) -> Vec<Step>) -> Script {
-    let user = cast.user(0, provider, 1);
+    // New at Terra today: only then does a receiver ask for history by itself.
+    let created_at = format!("{}T00:00:00.000000+00:00", cast.today);
+    let user = User { created_at, ..cast.user(0, provider, 1) };
     let whims = Whims { seed: Some(cast.seed), data: Some(Amount::Full), history_days: Some(DAYS), budget };
     let mut steps = vec![Step::Register(Box::new(user.clone()), whims)];
     steps.extend(faults(&user));

@@ -99,7 +99,7 @@ impl Cast {
             reference_id: Some(reference.unwrap_or_else(|| format!("scenario-{}-{}", self.name, person + 1))),
             scopes: scopes(provider),
             active: true,
-            created_at: format!("{}T00:00:00.000000+00:00", self.today),
+            created_at: format!("{}T06:00:00.000000+00:00", self.day(2)),
             last_webhook_update: None,
         }
     }

@@ -1,0 +1,57 @@
+//! Payloads that Terra left in storage: what is downloaded, what is refused, and what becomes of what is gone.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Engine, Options, TestApp, eventually};
+
+crate::on_every_engine!(links_that_lead_elsewhere_or_to_nothing_are_recorded_and_asked_for_again);
+
+const USER: &str = "terra-ann";
+
+async fn ping(app: &TestApp, kind: &str, ping: Value) {
+    app.terra_control("events", json!({ "type": kind, "user_id": USER, "ping": ping })).await;
+}
+
+/// The reason that the ledger gives for the newest stored payload, once it is settled.
+async fn settled(app: &TestApp, count: usize) -> Vec<(String, String)> {
+    eventually("every stored payload is settled", || async {
+        let rows = rows(app).await;
+        rows.len() == count && rows.iter().all(|(outcome, _)| outcome != "retry")
+    })
+    .await;
+    rows(app).await
+}
+
+async fn rows(app: &TestApp) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let rows = app.all("/v1/deliveries?type=s3_payload").await;
+    rows.iter().map(|row| (text(&row["outcome"]), text(&row["reason"]))).collect()
+}
+
+async fn links_that_lead_elsewhere_or_to_nothing_are_recorded_and_asked_for_again(engine: Engine) {
+    let options = Options::default().set("LANDFALL_BACKFILL_DAYS", "0").set("LANDFALL_MAX_BODY", "1MiB");
+    let app = TestApp::start_with(engine, options).await;
+    app.terra_control("users", json!({ "user_id": USER, "reference_id": "ann" })).await;
+    eventually("ann is connected", || async { app.all("/v1/users/ann/connections").await.len() == 1 }).await;
+    app.quiet().await;
+
+    ping(&app, "sleep", json!({ "redirect": "self" })).await;
+    let refused = ("set_aside".to_owned(), "payload_link_refused".to_owned());
+    assert_eq!(settled(&app, 1).await, [refused]);
+    ping(&app, "sleep", json!({ "extra_bytes": 2_000_000 })).await;
+    assert_eq!(settled(&app, 2).await[0].1, "payload_too_large");
+    assert!(app.all("/v1/fetches").await.is_empty(), "nobody knows whose it was");
+    assert!(app.all("/v1/users/ann/sleeps").await.is_empty());
+
+    // Whose it was is known: the days around it are asked for.
+    ping(&app, "sleep", json!({ "vanish": true, "names_user": true })).await;
+    let (outcome, reason) = settled(&app, 3).await.remove(0);
+    assert_eq!((outcome.as_str(), reason.as_str()), ("processed", "payload_gone"));
+    let fetches = app.all("/v1/fetches").await;
+    assert!(fetches.iter().any(|fetch| fetch["type"] == "sleep" && fetch["origin"] == "recover"), "{fetches:?}");
+
+    // And one that can be had is the event itself.
+    ping(&app, "daily", json!({})).await;
+    eventually("the day is there", || async { !app.all("/v1/users/ann/dailies").await.is_empty() }).await;
+    app.end().await;
+}
