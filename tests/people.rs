@@ -533,8 +533,11 @@ async fn every_change_of_a_connection_is_told_once(engine: Engine) {
     ];
     for (place, (body, status, told)) in story.iter().enumerate() {
         let at = start + i64::try_from(place).unwrap() * 1_000;
+        // One trace id: signed in another second, the same bytes without one would be another delivery.
+        let (trace, order) = (format!("trace-{place}"), at.to_string());
         for _ in 0..2 {
-            deliver_at(&app, body, at).await;
+            let headers = [("x-terra-trace-id", &*trace), ("x-terra-ordering-timestamp", &order)];
+            assert_eq!(app.send(body, &headers).await, 200);
         }
         eventually(&format!("{status} after {}", body["type"]), || async {
             count(&app.events().await, &format!("connection.{told}")) == 1
