@@ -25,7 +25,7 @@ fn positions(events: &[Value]) -> Vec<i64> {
     events.iter().map(|event| event["position"].as_i64().unwrap()).collect()
 }
 
-/// Senders of activities: each has a person and waits for each answer.
+/// Senders of activities: each has a person, waits for each answer, and sends again what was not taken, as Terra would.
 fn send_activities(app: &TestApp, senders: usize, each: usize) -> JoinSet<()> {
     let mut sending = JoinSet::new();
     for sender in 0..senders {
@@ -35,9 +35,16 @@ fn send_activities(app: &TestApp, senders: usize, each: usize) -> JoinSet<()> {
             for number in 0..each {
                 let body =
                     terra_says::activity(user.clone(), &format!("s{sender}-{number}"), number as f64).to_string();
-                let signature = simulator::sign(SECRET, now_seconds(), body.as_bytes());
-                let request = http.post(&url).header("x-terra-signature", signature).body(body);
-                assert_eq!(request.send().await.unwrap().status().as_u16(), 200);
+                let trace_id = format!("trace-{sender}-{number}");
+                loop {
+                    let signature = simulator::sign(SECRET, now_seconds(), body.as_bytes());
+                    let request = http.post(&url).header("x-terra-signature", signature);
+                    let request = request.header("x-terra-trace-id", &trace_id).body(body.clone());
+                    match request.send().await.unwrap().status().as_u16() {
+                        200 => break,
+                        status => assert_eq!(status, 503),
+                    }
+                }
             }
         });
     }
@@ -264,8 +271,11 @@ mod cluster_only {
             events.iter().filter(|event| text(&event["subject"]).starts_with("person-")).count() >= 60
         })
         .await;
+        eventually("every job is requested", || async {
+            app.all("/v1/fetches").await.iter().all(|job| job["state"] == "requested")
+        })
+        .await;
         let jobs = app.all("/v1/fetches").await;
-        assert!(jobs.iter().all(|job| job["state"] == "requested"), "{jobs:?}");
         let asked = app.terra_requests().await;
         let asked = asked.iter().filter(|request| text(&request["query"]).contains("to_webhook")).count();
         assert_eq!(asked, jobs.len(), "each job is one request, whoever made it");
