@@ -17,6 +17,7 @@ mod command_line;
 mod connect;
 mod contract;
 mod crash;
+mod crash_points;
 mod dev;
 mod drift;
 mod faults;

@@ -51,6 +51,7 @@ contract!(queue on [embedded, rabbitmq]: [
     a_leased_job_is_hidden_from_other_consumers,
     a_dropped_lease_comes_back,
     a_dropped_consumer_gives_its_jobs_back,
+    what_was_held_before_is_a_suspect,
     an_acknowledged_job_is_gone,
     a_lease_takes_no_more_than_asked,
     a_backlog_in_one_lane_delays_no_other,

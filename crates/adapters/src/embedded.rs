@@ -81,6 +81,7 @@ impl Embedded {
         let mut connection = open_writer(&path).map_err(database)?;
         let migrated = migrate(&mut connection)
             .map_err(|source| EmbeddedError::Migration { dir: dir.to_owned(), source: Box::new(source) })?;
+        end_leases(&connection).map_err(database)?;
         let lanes = Arc::new(Lanes::load(&connection).map_err(database)?);
         let readers = Readers::open(|| open_reader(&path)).map_err(database)?;
         let writer = Writer::start(connection, lock)
@@ -157,6 +158,15 @@ fn migrate(connection: &mut Connection) -> Result<Vec<u32>, refinery::Error> {
     }
     let report = migrations::migrations::runner().run(connection)?;
     Ok(report.applied_migrations().iter().filter_map(|migration| u32::try_from(migration.version()).ok()).collect())
+}
+
+/// Whoever held deliveries of the ledger is gone: nobody else had the file. They are due, and remain suspects.
+fn end_leases(connection: &Connection) -> rusqlite::Result<()> {
+    const END: &str = "UPDATE delivery SET locked_until = 0 WHERE outcome = 'retry' AND locked_until > 0";
+    if schema_version(connection)? == SCHEMA_VERSION {
+        connection.execute(END, [])?;
+    }
+    Ok(())
 }
 
 /// The last migration applied; 0 where none ever was.

@@ -6,14 +6,18 @@
 //!   of the broker. Any other outcome means "maybe stored": the caller must not promise anything.
 //! - **At least once**: a leased job comes again unless its lease was acknowledged; order is not promised.
 //! - **Hidden while leased**: no two live leases hold the same job.
+//! - **Suspects are named**: of a job that somebody held before without acknowledging it the lease says so, for that
+//!   may be what its holder died of. A false alarm is allowed.
 //! - **Lanes**: jobs of one lane never wait behind a backlog of another; lanes are served by weight.
 //!
 //! The queue knows lease and acknowledge only. Retries and dead letters are rows in the store.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::delivery::{Delivery, Lane};
+use domain::id::DeliveryId;
 use domain::outgoing::Published;
 use serde::{Deserialize, Serialize};
 
@@ -62,12 +66,14 @@ pub trait Consumer: Send {
 #[must_use = "an unacknowledged lease goes back to the queue"]
 pub struct Lease {
     pub jobs: Vec<Job>,
+    /// Those of the jobs that were held before.
+    pub suspects: HashSet<DeliveryId>,
     receipt: Box<dyn Receipt>,
 }
 
 impl Lease {
-    pub fn new(jobs: Vec<Job>, receipt: Box<dyn Receipt>) -> Self {
-        Lease { jobs, receipt }
+    pub fn new(jobs: Vec<Job>, suspects: HashSet<DeliveryId>, receipt: Box<dyn Receipt>) -> Self {
+        Lease { jobs, suspects, receipt }
     }
 
     /// Takes the jobs off the queue for good. Call it only after their effects are committed. An error means they

@@ -83,12 +83,22 @@ pub enum ReferencePolicy {
     Resolved,
 }
 
-/// A delivery that failed and is due again.
+/// A delivery that is due again, with this try counted: a worker that dies of it cannot count it any more.
 #[derive(Debug, Clone)]
 pub struct Retry {
     pub job: Job,
-    /// Tries so far.
+    /// Tries, this one included.
     pub attempts: u32,
+    /// Tries in a row whose worker died.
+    pub crashes: u32,
+}
+
+/// What a delivery that is due again waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RetryOf {
+    Work,
+    /// Its payload lies in storage and has yet to be downloaded.
+    Download,
 }
 
 /// A reference that waits for a resolver.
@@ -170,11 +180,11 @@ pub enum Schema {
 }
 
 /// The schema level of this binary: it needs exactly what migrations up to here create.
-pub const SCHEMA_VERSION: u32 = 6;
+pub const SCHEMA_VERSION: u32 = 7;
 
 /// The oldest schema this binary still works with. Migrations only expand, so the schema goes first, and processes of
 /// the version before are replaced one by one on it.
-pub const SCHEMA_OLDEST: u32 = 6;
+pub const SCHEMA_OLDEST: u32 = 7;
 
 /// Judges a schema: `version` is the last migration applied, `readable_from` the oldest binary level that it suits,
 /// as its own migrations say.
@@ -293,12 +303,22 @@ pub trait Store: Send + Sync {
         now: Timestamp,
     ) -> Result<(), StoreError>;
 
-    /// Takes failed deliveries that are due, hidden from others until `until`. Payloads that lie in storage are not
-    /// among them.
-    async fn lease_retries(&self, now: Timestamp, until: Timestamp, limit: u32) -> Result<Vec<Retry>, StoreError>;
+    /// Writes deliveries into the ledger as due at once, so that the queue need not keep them any longer. What has its
+    /// row already is left as it is.
+    async fn hand_over(&self, jobs: &[Job], reason: &str, now: Timestamp) -> Result<(), StoreError>;
 
-    /// Takes deliveries whose payload has yet to be downloaded, hidden from others until `until`.
-    async fn lease_downloads(&self, now: Timestamp, until: Timestamp, limit: u32) -> Result<Vec<Retry>, StoreError>;
+    /// Takes deliveries that are due, hidden from others until `until`; none that a worker held when it died.
+    async fn lease_retries(
+        &self,
+        of: RetryOf,
+        now: Timestamp,
+        until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Retry>, StoreError>;
+
+    /// Takes one of those whose lease ran out without a word: what its worker died of may be this very delivery, so it
+    /// is worked alone. The longest without a turn comes first.
+    async fn lease_suspect(&self, of: RetryOf, now: Timestamp, until: Timestamp) -> Result<Option<Retry>, StoreError>;
 
     // --- identity
 

@@ -7,6 +7,10 @@ use jiff::{SignedDuration, Timestamp};
 /// Tries before a delivery becomes a dead letter: about 51 minutes of waiting in all.
 pub const ATTEMPTS_MAX: u32 = 12;
 
+/// Tries whose worker died before a delivery is a dead letter. From the first on it is tried alone, so that it takes
+/// no other with it.
+pub const CRASHES_MAX: u32 = 3;
+
 const BACKOFF_FIRST: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(600);
 
@@ -15,6 +19,8 @@ const BACKOFF_MAX: Duration = Duration::from_secs(600);
 pub enum Failure {
     /// Our own code panicked on this delivery.
     Panicked,
+    /// Whoever worked it died of it, again and again, though it was alone.
+    Crashed,
     /// The store refused a row; the constraint's name says which rule it broke.
     Rejected { constraint: String },
     /// The bytes cannot be had: the payload store does not know the pointer, or they do not match their digest.
@@ -26,6 +32,7 @@ impl Failure {
     pub fn reason(&self) -> String {
         match self {
             Failure::Panicked => "panicked".into(),
+            Failure::Crashed => "crashed".into(),
             Failure::Rejected { constraint } => format!("rejected:{constraint}"),
             Failure::PayloadLost => "payload_lost".into(),
         }
@@ -42,7 +49,7 @@ pub enum Settlement {
 ///
 /// - Units: `jitter` in 0.0..1.0, drawn by the caller.
 pub fn settle(failure: &Failure, attempt: u32, now: Timestamp, jitter: f64) -> Settlement {
-    if attempt >= ATTEMPTS_MAX {
+    if attempt >= ATTEMPTS_MAX || *failure == Failure::Crashed {
         return Settlement::Dead { reason: failure.reason() };
     }
     let wait = SignedDuration::try_from(backoff(attempt, jitter)).unwrap_or(SignedDuration::from_secs(600));
@@ -82,6 +89,12 @@ mod tests {
             settle(&failure, ATTEMPTS_MAX, now, 0.5),
             Settlement::Dead { reason: "rejected:activity_check".into() }
         );
+    }
+
+    #[test]
+    fn what_kills_its_worker_is_not_tried_for_an_hour() {
+        let settled = settle(&Failure::Crashed, CRASHES_MAX, Timestamp::UNIX_EPOCH, 0.5);
+        assert_eq!(settled, Settlement::Dead { reason: "crashed".into() });
     }
 
     #[test]

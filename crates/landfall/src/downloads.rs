@@ -10,7 +10,7 @@ use std::time::Duration;
 use adapters::download::DownloadError;
 use adapters::payloads::Hint;
 use adapters::queue::Job;
-use adapters::store::{FetchFilter, Page, Prepared, Retry};
+use adapters::store::{FetchFilter, Page, Prepared, Retry, RetryOf};
 use bytes::Bytes;
 use domain::delivery::Delivery;
 use domain::plan::{self, Asked, Stored};
@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::config::Config;
+use crate::retrying;
 use crate::telemetry;
 use crate::wiring::Ports;
 use crate::worker::{self, chance};
@@ -39,32 +40,29 @@ pub(crate) const WAITING: &str = "payload_waits";
 
 pub(crate) async fn run(ports: Ports, config: Arc<Config>, stop: CancellationToken) {
     while !stop.is_cancelled() {
-        let now = ports.clock.now();
-        let due = match ports.store.lease_downloads(now, now + LEASE, AT_ONCE).await {
-            Ok(due) => due,
-            Err(error) => {
-                warn!(%error, "cannot look for payloads to download");
-                Vec::new()
-            }
-        };
-        if due.is_empty() {
+        let due = retrying::due(RetryOf::Download, LEASE, AT_ONCE, &ports).await;
+        let mut is_idle = due.is_empty();
+        join_all(due.into_iter().map(|retry| one(retry, &ports, &config, &stop))).await;
+        if let Some(suspect) = retrying::suspect(RetryOf::Download, LEASE, &ports, &stop).await {
+            is_idle = false;
+            one(suspect, &ports, &config, &stop).await;
+        }
+        if is_idle {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = ports.downloads_waiting.notified() => {}
                 () = tokio::time::sleep(POLL) => {}
             }
         }
-        join_all(due.into_iter().map(|retry| one(retry, &ports, &config, &stop))).await;
     }
 }
 
 async fn one(retry: Retry, ports: &Ports, config: &Config, stop: &CancellationToken) {
-    let attempt = retry.attempts + 1;
-    let Retry { job, .. } = retry;
+    let Retry { job, attempts: attempt, .. } = retry;
     let Ok(webhook) = ports.payloads.unseal(&job.body).await else { return };
     let Some(stored) = plan::stored_payload(&job.delivery, &webhook) else {
         // Not readable as what its type says: the worker sets it aside.
-        return worker::work_one(job, attempt, ports, config, stop).await;
+        return worker::work_all(vec![(job, attempt)], ports, config, stop).await;
     };
     let got = match &stored.url {
         Some(url) => ports.downloader.get(url).await,
@@ -109,7 +107,7 @@ async fn worked(
 ) {
     let delivery = job.delivery.clone().with_payload(peek, body.len() as u64);
     match ports.payloads.seal(body, Hint::of(&delivery)).await {
-        Ok(body) => worker::work_one(Job { delivery, body }, attempt, ports, config, stop).await,
+        Ok(body) => worker::work_all(vec![(Job { delivery, body }, attempt)], ports, config, stop).await,
         Err(error) => warn!(%error, "cannot keep a downloaded payload; it is downloaded again"),
     }
 }

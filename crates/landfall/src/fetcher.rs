@@ -10,6 +10,7 @@ use adapters::terra_client::{DataAnswer, DataRequest, TerraClient};
 use domain::delivery::{Admission, Delivery, Receipt};
 use domain::fetch::{self, Answer, FetchOrigin, PauseScope, Reaction};
 use domain::id::{DeliveryId, derived_uuid};
+use fail::fail_point;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use jiff::{SignedDuration, Timestamp};
@@ -182,7 +183,10 @@ async fn finish(leased: &LeasedFetch, reaction: &Reaction, status: Option<u16>, 
     if let Reaction::Failed { reason } = reaction {
         info!(fetch.id = %leased.job.id, reason, "a fetch failed for good");
     }
-    match ports.store.finish_fetch(leased, reaction, status, ports.clock.now()).await {
+    fail_point!("fetch_answered_before_tx", |_| std::process::abort());
+    let kept = ports.store.finish_fetch(leased, reaction, status, ports.clock.now()).await;
+    fail_point!("fetch_committed_before_release", |_| std::process::abort());
+    match kept {
         Ok(true) => {}
         Ok(false) => info!(fetch.id = %leased.job.id, "another fetcher has taken this job over; its answer counts"),
         Err(error) => warn!(fetch.id = %leased.job.id, %error, "could not keep a fetch's answer; it is asked again"),

@@ -20,6 +20,7 @@ mod reconcile;
 mod recover;
 mod relay;
 mod resolving;
+mod retrying;
 mod roles;
 mod running;
 mod silence;
@@ -87,6 +88,8 @@ fn main() -> ExitCode {
     // Before anything builds a TLS client. A second installation is no error: the first stands.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let line = CommandLine::parse();
+    #[cfg(feature = "failpoints")]
+    let _scenario = fail::FailScenario::setup();
     match run(line.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

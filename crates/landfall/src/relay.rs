@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use adapters::store::{Holder, StoreError};
+use fail::fail_point;
 use jiff::SignedDuration;
 use metrics::counter;
 use tokio_util::sync::CancellationToken;
@@ -61,6 +62,7 @@ async fn turn(ports: &Ports, lease: Holder<'_>) -> Result<Turn, String> {
         return Ok(if numbered > 0 { Turn::Worked } else { Turn::Idle });
     };
     ports.queue.publish_events(&events).await.map_err(|error| error.to_string())?;
+    fail_point!("outbox_published_before_mark", |_| std::process::abort());
     ports.store.mark_published(lease, last).await.map_err(text)?;
     counter!(telemetry::EVENTS_PUBLISHED).increment(events.len() as u64);
     ports.events_numbered.notify_waiters();

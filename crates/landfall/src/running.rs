@@ -20,7 +20,9 @@ use crate::lifecycle::Lifecycle;
 use crate::roles::Roles;
 use crate::telemetry::{DoorMetrics, UPKEEP_EVERY};
 use crate::wiring::{self, Ports};
-use crate::{backfills, downloads, drift, fetcher, reconcile, recover, relay, resolving, silence, upkeep, worker};
+use crate::{
+    backfills, downloads, drift, fetcher, reconcile, recover, relay, resolving, retrying, silence, upkeep, worker,
+};
 
 /// For publishes in flight when everything that publishes has ended.
 const QUEUE_GRACE: Duration = Duration::from_secs(2);
@@ -189,7 +191,7 @@ impl Running {
         for _ in 0..consumers {
             tasks.spawn(worker::run(ports.clone(), config.clone(), stop()));
         }
-        tasks.spawn(worker::run_retries(ports.clone(), config.clone(), stop()));
+        tasks.spawn(retrying::run(ports.clone(), config.clone(), stop()));
         tasks.spawn(downloads::run(ports.clone(), config.clone(), stop()));
         tasks.spawn(relay::run(ports.clone(), stop()));
         for _ in 0..config.workers {

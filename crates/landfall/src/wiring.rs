@@ -45,6 +45,8 @@ pub(crate) struct Ports {
     pub(crate) downloader: Downloader,
     /// What payloads held that Terra's schema does not have.
     pub(crate) drift: DriftLog,
+    /// Rung when a delivery was handed over to the ledger.
+    pub(crate) retries_waiting: Arc<Notify>,
     /// Rung when a payload has to be downloaded.
     pub(crate) downloads_waiting: Arc<Notify>,
     /// Rung when events may be waiting for the relay, and again when they have a position.
@@ -79,6 +81,7 @@ pub(crate) fn open(config: &Config, lifecycle: &Lifecycle) -> anyhow::Result<Por
             .context("build the HTTP client for stored payloads")?,
         drift: DriftLog::default(),
         downloads_waiting: Arc::default(),
+        retries_waiting: Arc::default(),
         events_waiting: Arc::default(),
         events_numbered: Arc::default(),
     })

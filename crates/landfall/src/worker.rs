@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use adapters::payloads::{Hint, PayloadError};
 use adapters::queue::{Consumer, Job, Lease};
-use adapters::store::{Applied, LedgerOutcome, Prepared, Retry, StoreError};
+use adapters::store::{Applied, LedgerOutcome, Prepared, StoreError};
 use domain::id::derived_uuid;
 use domain::plan::{self, Cause, Context};
 use domain::settle::{self, Failure, Settlement};
+use fail::fail_point;
 use futures_util::FutureExt;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use metrics::histogram;
 use terra::event::Kind;
 use tokio_util::sync::CancellationToken;
@@ -24,15 +25,12 @@ use tracing::{error, info, warn};
 use crate::config::Config;
 use crate::downloads;
 use crate::drift::DriftLog;
+use crate::retrying;
 use crate::telemetry;
 use crate::wiring::Ports;
 
 /// Deliveries per transaction.
 const BATCH_MAX: usize = 256;
-const RETRIES_PER_ROUND: u32 = 64;
-const RETRY_POLL: Duration = Duration::from_secs(1);
-/// Longer than any transaction may take: a retry is hidden from other workers meanwhile.
-const RETRY_LEASE: SignedDuration = SignedDuration::from_secs(120);
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 const CONTENTION_MAX: u32 = 20;
@@ -78,43 +76,66 @@ async fn consume(consumer: &mut dyn Consumer, ports: &Ports, config: &Config, st
 }
 
 async fn work(lease: Lease, ports: &Ports, config: &Config, stop: &CancellationToken) {
-    let (stored, jobs): (Vec<&Job>, Vec<&Job>) =
-        lease.jobs.iter().partition(|job| job.delivery.kind() == Kind::S3Payload);
-    let jobs: Vec<(Job, u32)> = jobs.into_iter().map(|job| (job.clone(), 1)).collect();
-    let handed_over = hand_over_downloads(&stored, ports, stop).await;
-    if handed_over.is_ok()
-        && settle_all(jobs, ports, config, stop).await.is_ok()
-        && let Err(error) = lease.ack().await
-    {
+    fail_point!("consumer_received", |_| std::process::abort());
+    let mut downloads = Vec::new();
+    let mut suspects = Vec::new();
+    let mut jobs = Vec::new();
+    for job in &lease.jobs {
+        if job.delivery.kind() == Kind::S3Payload {
+            downloads.push(job.clone());
+        } else if lease.suspects.contains(&job.delivery.id) {
+            suspects.push(job.clone());
+        } else {
+            jobs.push((job.clone(), 1));
+        }
+    }
+    // Rows that are due at once: a link lives for minutes, and a slow download must not hold up a batch; and what may
+    // have killed a worker is counted before it is tried again, and in the end tried alone.
+    for (jobs, reason, waiting) in [
+        (downloads, downloads::WAITING, &ports.downloads_waiting),
+        (suspects, retrying::HELD_BEFORE, &ports.retries_waiting),
+    ] {
+        if hand_over(&jobs, reason, ports, stop).await.is_err() {
+            return;
+        }
+        waiting.notify_waiters();
+    }
+    if settle_all(jobs, ports, config, stop).await.is_err() {
+        return;
+    }
+    fail_point!("after_commit_before_ack", |_| std::process::abort());
+    if let Err(error) = lease.ack().await {
         info!(%error, "could not acknowledge; the deliveries come again and will be known");
     }
 }
 
-/// Rows of the ledger, due at once: a link lives for minutes, and a slow download must not hold up a batch.
-async fn hand_over_downloads(stored: &[&Job], ports: &Ports, stop: &CancellationToken) -> Result<(), Stopped> {
-    for job in stored {
-        let mut pause = PAUSE_FIRST;
-        loop {
-            let now = ports.clock.now();
-            match ports.store.record_failure(job, 0, &Settlement::RetryAt(now), downloads::WAITING, now).await {
-                Ok(()) => break,
-                Err(error) => {
-                    warn!(%error, "cannot hand over a payload to be downloaded; waiting");
-                    wait(&mut pause, stop).await;
-                    if stop.is_cancelled() {
-                        return Err(Stopped);
-                    }
+async fn hand_over(jobs: &[Job], reason: &str, ports: &Ports, stop: &CancellationToken) -> Result<(), Stopped> {
+    let mut pause = PAUSE_FIRST;
+    while !jobs.is_empty() {
+        match ports.store.hand_over(jobs, reason, ports.clock.now()).await {
+            Ok(()) => break,
+            Err(error) => {
+                warn!(%error, "cannot hand deliveries over to the ledger; waiting");
+                wait(&mut pause, stop).await;
+                if stop.is_cancelled() {
+                    return Err(Stopped);
                 }
             }
         }
-        ports.downloads_waiting.notify_waiters();
     }
     Ok(())
 }
 
-/// Works one delivery to its row in the ledger, unless stopped before.
-pub(crate) async fn work_one(job: Job, attempt: u32, ports: &Ports, config: &Config, stop: &CancellationToken) {
-    if settle_all(vec![(job, attempt)], ports, config, stop).await.is_err() {
+/// Works deliveries, each with the number of its try, to their rows in the ledger, unless stopped before.
+pub(crate) async fn work_all(jobs: Vec<(Job, u32)>, ports: &Ports, config: &Config, stop: &CancellationToken) {
+    if settle_all(jobs, ports, config, stop).await.is_err() {
+        info!("stopped before deliveries were settled; they come again");
+    }
+}
+
+/// Settles a delivery that nobody should try any more.
+pub(crate) async fn give_up(job: &Job, attempt: u32, failure: &Failure, ports: &Ports, stop: &CancellationToken) {
+    if record_failure(job, attempt, failure, ports, stop).await.is_err() {
         info!("stopped before a delivery was settled; it comes again");
     }
 }
@@ -123,27 +144,6 @@ pub(crate) async fn work_one(job: Job, attempt: u32, ports: &Ports, config: &Con
 pub(crate) async fn apply_one(prepared: Prepared, ports: &Ports, stop: &CancellationToken) {
     if let Ok(Err(constraint)) = apply(&[prepared], ports, stop).await {
         error!(constraint, "the store refused a plan of our own");
-    }
-}
-
-/// Works deliveries that failed before and are due.
-pub(crate) async fn run_retries(ports: Ports, config: std::sync::Arc<Config>, stop: CancellationToken) {
-    while !stop.is_cancelled() {
-        let now = ports.clock.now();
-        match ports.store.lease_retries(now, now + RETRY_LEASE, RETRIES_PER_ROUND).await {
-            Ok(due) if !due.is_empty() => {
-                let jobs = due.into_iter().map(|Retry { job, attempts }| (job, attempts + 1)).collect();
-                if settle_all(jobs, &ports, &config, &stop).await.is_ok() {
-                    continue;
-                }
-            }
-            Ok(_) => {}
-            Err(error) => warn!(%error, "cannot look for retries"),
-        }
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(RETRY_POLL) => {}
-        }
     }
 }
 
@@ -253,6 +253,8 @@ impl From<PayloadError> for Unprepared {
 
 async fn try_prepare(job: &Job, attempt: u32, context: &Context, ports: &Ports) -> Result<Prepared, Unprepared> {
     let bytes = ports.payloads.unseal(&job.body).await?;
+    #[cfg(feature = "failpoints")]
+    poison(&bytes);
     let delivery = job.delivery.clone();
     let plan = catch_unwind(AssertUnwindSafe(|| plan::plan(delivery, &bytes, context)))
         .map_err(|_| Unprepared::Failed(Failure::Panicked))?;
@@ -263,6 +265,12 @@ async fn try_prepare(job: &Job, attempt: u32, context: &Context, ports: &Ports) 
         documents.push(ports.payloads.seal(record.document.clone(), hint).await?);
     }
     Ok(Prepared { plan, body: job.body.clone(), documents, attempt })
+}
+
+/// Where a test may have a payload of its own end the process, as a bug of ours might.
+#[cfg(feature = "failpoints")]
+fn poison(bytes: &[u8]) {
+    fail_point!("poison", bytes.windows(6).any(|window| window == b"poison"), |_| std::process::abort());
 }
 
 /// Applies a batch; the inner error is the constraint that refused it.

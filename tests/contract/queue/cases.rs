@@ -1,5 +1,6 @@
 //! The cases.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use adapters::queue::{Consumer, Job, PublishError, Queue};
@@ -71,6 +72,19 @@ pub(crate) async fn a_dropped_lease_comes_back(queue: &dyn Queue) {
     let mut consumer = queue.consume().await.unwrap();
     drop(lease(&mut consumer, 1).await);
     assert_eq!(lease(&mut consumer, 1).await.jobs, [sent]);
+}
+
+pub(crate) async fn what_was_held_before_is_a_suspect(queue: &dyn Queue) {
+    let sent = job(Lane::Live);
+    queue.publish(sent.clone()).await.unwrap();
+    let mut consumer = queue.consume().await.unwrap();
+    let first = lease(&mut consumer, 1).await;
+    assert!(first.suspects.is_empty(), "nobody had it");
+    drop(first);
+    assert_eq!(lease(&mut consumer, 1).await.suspects, HashSet::from([sent.delivery.id]));
+    drop(consumer);
+    let mut consumer = queue.consume().await.unwrap();
+    assert_eq!(lease(&mut consumer, 1).await.suspects, HashSet::from([sent.delivery.id]));
 }
 
 pub(crate) async fn a_dropped_consumer_gives_its_jobs_back(queue: &dyn Queue) {

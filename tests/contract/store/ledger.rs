@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use adapters::payloads::Sealed;
 use adapters::queue::Job;
-use adapters::store::{Applied, DeliveryFilter, LedgerOutcome, Page, SCHEMA_VERSION, Schema, Store};
+use adapters::store::{Applied, DeliveryFilter, LedgerOutcome, Page, RetryOf, SCHEMA_VERSION, Schema, Store};
 use bytes::Bytes;
 use domain::settle::Settlement;
 use futures_util::future::join_all;
@@ -26,19 +26,61 @@ pub(crate) async fn a_failed_delivery_comes_again_at_its_time(store: &dyn Store)
     let waiting = store.delivery(one.id).await.unwrap().unwrap();
     assert_eq!((waiting.outcome, waiting.attempts, waiting.retry_at), (LedgerOutcome::Retry, 1, Some(at(100))));
     assert_eq!(store.stats(at(12)).await.unwrap().retries, [("live".to_owned(), 1)]);
-    assert!(store.lease_retries(at(99), at(200), 10).await.unwrap().is_empty());
-    let due = store.lease_retries(at(100), at(200), 10).await.unwrap();
+    assert!(store.lease_retries(RetryOf::Work, at(99), at(200), 10).await.unwrap().is_empty());
+    let due = store.lease_retries(RetryOf::Work, at(100), at(200), 10).await.unwrap();
     assert_eq!(due.len(), 1);
-    assert_eq!((&due[0].job, due[0].attempts), (&job(&one), 1), "the job as it was");
-    assert!(store.lease_retries(at(199), at(300), 10).await.unwrap().is_empty(), "hidden while leased");
-    assert_eq!(store.lease_retries(at(200), at(300), 10).await.unwrap().len(), 1, "a worker that died loses its lease");
+    assert_eq!((&due[0].job, due[0].attempts), (&job(&one), 2), "the job as it was, this try counted");
+    assert!(store.lease_retries(RetryOf::Work, at(199), at(300), 10).await.unwrap().is_empty(), "hidden while leased");
+    assert!(store.lease_suspect(RetryOf::Work, at(199), at(300)).await.unwrap().is_none(), "its worker may live");
+    assert!(store.lease_retries(RetryOf::Work, at(200), at(300), 10).await.unwrap().is_empty(), "not with others");
+    let suspect = store.lease_suspect(RetryOf::Work, at(200), at(300)).await.unwrap().unwrap();
+    assert_eq!((&suspect.job, suspect.attempts, suspect.crashes), (&job(&one), 3, 1));
 
     let mut prepared = one.prepare();
     prepared.attempt = 2;
     assert_eq!(store.apply(&[prepared], at(201)).await.unwrap(), [stored(1)]);
     let done = store.delivery(one.id).await.unwrap().unwrap();
     assert_eq!((done.outcome, done.attempts, done.retry_at, done.rows), (LedgerOutcome::Processed, 2, None, 1));
-    assert!(store.lease_retries(at(1_000), at(2_000), 10).await.unwrap().is_empty());
+    assert!(store.lease_retries(RetryOf::Work, at(1_000), at(2_000), 10).await.unwrap().is_empty());
+}
+
+pub(crate) async fn a_worker_that_dies_is_counted_against_what_it_held(store: &dyn Store) {
+    let jobs: Vec<Job> =
+        (0..3).map(|index| job(&sent(activity(user("u", None), &format!("run-{index}"), 1.0), index))).collect();
+    store.hand_over(&jobs, "held_before", at(10)).await.unwrap();
+    let together = store.lease_retries(RetryOf::Work, at(10), at(40), 10).await.unwrap();
+    assert_eq!(together.iter().map(|retry| (retry.attempts, retry.crashes)).collect::<Vec<_>>(), [(1, 0); 3]);
+    store.hand_over(&jobs, "held_before", at(20)).await.unwrap();
+    assert!(store.lease_retries(RetryOf::Work, at(20), at(40), 10).await.unwrap().is_empty(), "known, and held");
+    // The worker dies of one of them, and so do its successors.
+    let poison = jobs[1].delivery.id;
+    let mut settled = 0;
+    for round in 1..=6_i64 {
+        let now = 10 + round * 30;
+        while let Some(one) = store.lease_suspect(RetryOf::Work, at(now), at(now + 30)).await.unwrap() {
+            if one.job.delivery.id == poison {
+                assert_eq!(u32::try_from(round).unwrap(), one.crashes, "each death is counted");
+                break;
+            }
+            assert_eq!((one.attempts, one.crashes), (2, 1), "it was alone and came to an end");
+            let after = Settlement::RetryAt(at(1_000));
+            store.record_failure(&one.job, one.attempts, &after, "payload_lost", at(now)).await.unwrap();
+            settled += 1;
+        }
+    }
+    assert_eq!(settled, 2, "neighbours are not taken along");
+    let due = store.lease_retries(RetryOf::Work, at(1_000), at(1_030), 10).await.unwrap();
+    assert_eq!(due.iter().map(|retry| (retry.attempts, retry.crashes)).collect::<Vec<_>>(), [(3, 0); 2]);
+}
+
+pub(crate) async fn what_is_handed_over_leaves_what_was_settled_alone(store: &dyn Store) {
+    let (done, new) = (sent(activity(user("u", None), "done", 1.0), 1), sent(activity(user("u", None), "new", 1.0), 2));
+    apply_one(store, &done).await;
+    store.hand_over(&[job(&done), job(&new)], "held_before", at(10)).await.unwrap();
+    assert_eq!(store.delivery(done.id).await.unwrap().unwrap().outcome, LedgerOutcome::Processed);
+    let waiting = store.delivery(new.id).await.unwrap().unwrap();
+    assert_eq!((waiting.outcome, waiting.attempts, waiting.retry_at), (LedgerOutcome::Retry, 0, Some(at(10))));
+    store.hand_over(&[], "held_before", at(10)).await.unwrap();
 }
 
 pub(crate) async fn workers_side_by_side_lease_different_retries(store: &dyn Store) {
@@ -47,7 +89,7 @@ pub(crate) async fn workers_side_by_side_lease_different_retries(store: &dyn Sto
     for one in &failed {
         fail(store, one, 1, 50, 20).await;
     }
-    let leases = join_all((0..4).map(|_| store.lease_retries(at(60), at(90), 3))).await;
+    let leases = join_all((0..4).map(|_| store.lease_retries(RetryOf::Work, at(60), at(90), 3))).await;
     let mut ids: Vec<_> = leases.into_iter().flat_map(Result::unwrap).map(|retry| retry.job.delivery.id).collect();
     let leased = ids.len();
     ids.sort();
@@ -63,7 +105,7 @@ pub(crate) async fn a_dead_delivery_is_told_once_and_may_be_revived(store: &dyn 
     assert_eq!(told(store).await, [("delivery.dead".to_owned(), None)]);
     assert!(log(store).await[0].data.to_string().contains("some_rule"));
     assert_eq!(store.stats(at(21)).await.unwrap().dead_letters, 1);
-    assert!(store.lease_retries(at(10_000), at(20_000), 10).await.unwrap().is_empty());
+    assert!(store.lease_retries(RetryOf::Work, at(10_000), at(20_000), 10).await.unwrap().is_empty());
     assert_eq!(store.delivery_body(one.id).await.unwrap(), Some(job(&one).body));
     assert_eq!(apply_one(store, &one).await, stored(1), "it had no effect, so its key is free");
     assert_eq!(store.stats(at(22)).await.unwrap().dead_letters, 0);
@@ -74,7 +116,7 @@ pub(crate) async fn a_failure_told_late_does_not_undo_what_was_processed(store: 
     apply_one(store, &one).await;
     fail(store, &one, 1, 100, 11).await;
     assert_eq!(store.delivery(one.id).await.unwrap().unwrap().outcome, LedgerOutcome::Processed);
-    assert!(store.lease_retries(at(100), at(200), 10).await.unwrap().is_empty());
+    assert!(store.lease_retries(RetryOf::Work, at(100), at(200), 10).await.unwrap().is_empty());
 }
 
 pub(crate) async fn deliveries_are_listed_newest_first_and_filtered(store: &dyn Store) {

@@ -8,10 +8,13 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::delivery::Lane;
-use rusqlite::Connection;
+use rusqlite::{Connection, params};
 use tokio::sync::Notify;
 
 const LANES: usize = Lane::ALL.len();
+
+/// Jobs of a lane, the oldest, that a former process may have held at its end: more than all its workers lease at once.
+const HELD_MAX: i64 = 2_048;
 
 pub(crate) struct Lanes {
     state: Mutex<State>,
@@ -40,6 +43,8 @@ struct LaneState {
     /// Everything up to this id was leased at least once.
     cursor: i64,
     given_back: BTreeSet<i64>,
+    /// A former process may have held what is up to this id.
+    held_before: i64,
     /// What fair serving owes this lane.
     credit: i64,
 }
@@ -64,15 +69,20 @@ impl Lanes {
     /// Takes stock of what a former process left.
     pub(crate) fn load(connection: &Connection) -> rusqlite::Result<Lanes> {
         const STOCK: &str = "SELECT lane, count(*), max(id) FROM queue_job GROUP BY lane";
+        const HELD_BEFORE: &str =
+            "SELECT coalesce(max(id), 0) FROM (SELECT id FROM queue_job WHERE lane = ?1 ORDER BY id LIMIT ?2)";
         let mut state = State::default();
         let mut last_id = 0;
         let mut statement = connection.prepare(STOCK)?;
+        let mut held_before = connection.prepare(HELD_BEFORE)?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let jobs = usize::try_from(row.get::<_, i64>(1)?).unwrap_or(0);
             last_id = last_id.max(row.get(2)?);
             if let Some(lane) = Lane::parse(&row.get::<_, String>(0)?) {
+                let held_before = held_before.query_row(params![lane.label(), HELD_MAX], |row| row.get(0))?;
                 let lane = &mut state.lanes[lane as usize];
+                lane.held_before = held_before;
                 lane.jobs = jobs as u64;
                 lane.waiting = jobs;
             }
@@ -127,6 +137,13 @@ impl Lanes {
         let number = state.number();
         state.leases.insert(number, Held { consumer, jobs });
         number
+    }
+
+    /// Was this job held before, by us or perhaps by a former process? Ask before it is leased.
+    pub(crate) fn was_held(&self, lane: Lane, id: i64) -> bool {
+        let state = self.state();
+        let lane = &state.lanes[lane as usize];
+        lane.given_back.contains(&id) || id <= lane.held_before
     }
 
     /// Hides a job until the process ends.

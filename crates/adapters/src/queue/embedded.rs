@@ -3,12 +3,13 @@
 //! A job is published once its row is on the disk. An acknowledged lease is deleted with the next group of writes, and
 //! nobody waits for that: what a crash brings back was processed and is known.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use domain::delivery::Lane;
+use domain::delivery::{Delivery, Lane};
 use domain::outgoing::Published;
 use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::oneshot;
@@ -181,9 +182,13 @@ impl EmbeddedConsumer {
             self.embedded.readers.read(move |connection| read(connection, &shares)).await.map_err(unavailable)?;
         let mut taken = Vec::with_capacity(rows.len());
         let mut jobs = Vec::with_capacity(rows.len());
+        let mut suspects = HashSet::new();
         for row in rows {
-            match serde_json::from_str(&row.delivery) {
+            match serde_json::from_str::<Delivery>(&row.delivery) {
                 Ok(delivery) => {
+                    if lanes.was_held(row.lane, row.id) {
+                        suspects.insert(delivery.id);
+                    }
                     taken.push((row.lane, row.id));
                     jobs.push(Job { delivery, body: row.body });
                 }
@@ -197,7 +202,8 @@ impl EmbeddedConsumer {
             return Ok(None);
         }
         let number = lanes.lease(self.number, taken);
-        Ok(Some(Lease::new(jobs, Box::new(EmbeddedReceipt { embedded: self.embedded.clone(), number }))))
+        let receipt = EmbeddedReceipt { embedded: self.embedded.clone(), number };
+        Ok(Some(Lease::new(jobs, suspects, Box::new(receipt))))
     }
 }
 

@@ -16,6 +16,7 @@ use domain::fetch::FetchJob;
 use domain::identity::{AliasStatus, Said};
 use domain::outgoing::{Happening, Outgoing};
 use domain::plan::{Cause, Disposition, Plan};
+use fail::fail_point;
 use jiff::Timestamp;
 use terra::event::DataKind;
 
@@ -65,6 +66,7 @@ pub async fn apply<T: Tx + ?Sized>(
 ) -> Result<Tried, StoreError> {
     tx.lock_identity(mode == Mode::Exclusive).await?;
     let verdicts = claim(tx, batch, now).await?;
+    fail_point!("inbox_inserted", |_| std::process::abort());
     let fresh: Vec<usize> = (0..batch.len()).filter(|index| verdicts[*index] == Verdict::Fresh).collect();
     let plans: Vec<&Plan> = fresh.iter().map(|index| &batch[*index].plan).collect();
 
@@ -102,6 +104,7 @@ pub async fn apply<T: Tx + ?Sized>(
     usage::count(tx, batch, &all_origins, &verdicts, &fresh, &written.rows).await?;
     silence::learn(tx, batch, &all_origins, &fresh).await?;
     write_ledger(tx, batch, &applied, now).await?;
+    fail_point!("before_commit", |_| std::process::abort());
     Ok(Tried::Applied(applied))
 }
 

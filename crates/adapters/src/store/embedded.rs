@@ -29,8 +29,8 @@ use super::{
     AboutRecord, Applied, AuthEventFilter, AuthEventView, BackfillFilter, BackfillRound, BackfillView,
     ConnectionFilter, ConnectionView, DayRecord, Decided, DeliveryFilter, DeliveryView, DriftCount, DriftFilter,
     DriftView, FetchAsk, FetchFilter, FetchView, Found, Holder, LeasedFetch, Listing, OpenReference, Page, Prepared,
-    ReconcileMarks, RecordView, RecoveryBackfills, ReferenceAnswer, ReferencePolicy, Reprojection, Retry, Schema,
-    Silences, Span, StaleView, Stats, Store, StoreError, StoredDocument, UsageFilter, UsageTotals, UsageView,
+    ReconcileMarks, RecordView, RecoveryBackfills, ReferenceAnswer, ReferencePolicy, Reprojection, Retry, RetryOf,
+    Schema, Silences, Span, StaleView, Stats, Store, StoreError, StoredDocument, UsageFilter, UsageTotals, UsageView,
 };
 use crate::embedded::Embedded;
 use crate::embedded::writer::Unwritten;
@@ -59,6 +59,7 @@ mod reconcile;
 mod record_sql;
 mod records;
 mod recover;
+mod retries;
 mod sessions;
 mod silence;
 mod tx;
@@ -115,12 +116,23 @@ impl Store for EmbeddedStore {
         self.write(move |connection| ledger::record_failure(connection, &job, attempt, &settlement, &reason, now)).await
     }
 
-    async fn lease_retries(&self, now: Timestamp, until: Timestamp, limit: u32) -> Result<Vec<Retry>, StoreError> {
-        self.write(move |connection| ledger::lease_retries(connection, now, until, limit, false)).await
+    async fn hand_over(&self, jobs: &[Job], reason: &str, now: Timestamp) -> Result<(), StoreError> {
+        let (jobs, reason) = (jobs.to_vec(), reason.to_owned());
+        self.write(move |connection| ledger::hand_over(connection, &jobs, &reason, now)).await
     }
 
-    async fn lease_downloads(&self, now: Timestamp, until: Timestamp, limit: u32) -> Result<Vec<Retry>, StoreError> {
-        self.write(move |connection| ledger::lease_retries(connection, now, until, limit, true)).await
+    async fn lease_retries(
+        &self,
+        of: RetryOf,
+        now: Timestamp,
+        until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Retry>, StoreError> {
+        self.write(move |connection| retries::lease(connection, of, now, until, limit)).await
+    }
+
+    async fn lease_suspect(&self, of: RetryOf, now: Timestamp, until: Timestamp) -> Result<Option<Retry>, StoreError> {
+        self.write(move |connection| retries::lease_suspect(connection, of, now, until)).await
     }
 
     async fn lease_references(

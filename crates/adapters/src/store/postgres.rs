@@ -32,8 +32,8 @@ use super::{
     AboutRecord, Applied, AuthEventFilter, AuthEventView, BackfillFilter, BackfillRound, BackfillView,
     ConnectionFilter, ConnectionView, DayRecord, Decided, DeliveryFilter, DeliveryView, DriftCount, DriftFilter,
     DriftView, FetchAsk, FetchFilter, FetchView, Found, Holder, LeasedFetch, Listing, OpenReference, Page, Prepared,
-    ReconcileMarks, RecordView, RecoveryBackfills, ReferenceAnswer, ReferencePolicy, Reprojection, Retry, Schema,
-    Silences, Span, StaleView, Stats, Store, StoreError, StoredDocument, UsageFilter, UsageTotals, UsageView,
+    ReconcileMarks, RecordView, RecoveryBackfills, ReferenceAnswer, ReferencePolicy, Reprojection, Retry, RetryOf,
+    Schema, Silences, Span, StaleView, Stats, Store, StoreError, StoredDocument, UsageFilter, UsageTotals, UsageView,
 };
 use crate::payloads::Sealed;
 use crate::queue::Job;
@@ -62,6 +62,7 @@ mod record_sql;
 mod records;
 mod recover;
 mod references;
+mod retries;
 mod row;
 mod sessions;
 mod silence;
@@ -148,12 +149,23 @@ impl Store for PostgresStore {
         keep!(self, |db| ledger::record_failure(db, &job, attempt, &settlement, &reason, now))
     }
 
-    async fn lease_retries(&self, now: Timestamp, until: Timestamp, limit: u32) -> Result<Vec<Retry>, StoreError> {
-        single!(self, |db| ledger::lease(db, now, until, limit, false))
+    async fn hand_over(&self, jobs: &[Job], reason: &str, now: Timestamp) -> Result<(), StoreError> {
+        let (jobs, reason) = (jobs.to_vec(), reason.to_owned());
+        single!(self, |db| ledger::hand_over(db, &jobs, &reason, now))
     }
 
-    async fn lease_downloads(&self, now: Timestamp, until: Timestamp, limit: u32) -> Result<Vec<Retry>, StoreError> {
-        single!(self, |db| ledger::lease(db, now, until, limit, true))
+    async fn lease_retries(
+        &self,
+        of: RetryOf,
+        now: Timestamp,
+        until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Retry>, StoreError> {
+        single!(self, |db| retries::lease(db, of, now, until, limit))
+    }
+
+    async fn lease_suspect(&self, of: RetryOf, now: Timestamp, until: Timestamp) -> Result<Option<Retry>, StoreError> {
+        single!(self, |db| retries::lease_suspect(db, of, now, until))
     }
 
     async fn lease_references(

@@ -15,6 +15,7 @@ use domain::outgoing::Outgoing;
 use domain::plan::{AuthEvent, UnreadParts};
 use domain::record::{Fingerprint, Kept, Record, RecordKey, Scores};
 use domain::session::SessionResult;
+use domain::settle::Settlement;
 use domain::silence::Rhythm;
 use domain::usage::{Account, Tally};
 use jiff::Timestamp;
@@ -24,6 +25,7 @@ use terra::record::Scalar;
 use super::StoreError;
 use super::backfill::Notes;
 use crate::payloads::Sealed;
+use crate::queue::Job;
 
 /// An alias as stored: its facts, and what was last concluded of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +75,32 @@ pub struct LedgerRow<'a> {
     /// `None` where everything could be read.
     pub unread: Option<&'a UnreadParts>,
     pub at: Timestamp,
+}
+
+impl<'a> LedgerRow<'a> {
+    /// Of a delivery that was not tried yet and is due at once.
+    pub fn waiting(job: &'a Job, reason: &str, now: Timestamp) -> LedgerRow<'a> {
+        LedgerRow {
+            delivery: &job.delivery,
+            body: &job.body,
+            outcome: LedgerOutcome::Retry,
+            reason: Some(reason.to_owned()),
+            attempts: 0,
+            retry_at: Some(now),
+            rows: 0,
+            unread: None,
+            at: now,
+        }
+    }
+
+    /// Of a try that failed.
+    pub fn failed(job: &'a Job, attempts: u32, settlement: &Settlement, reason: &str, now: Timestamp) -> LedgerRow<'a> {
+        let (outcome, retry_at) = match settlement {
+            Settlement::RetryAt(at) => (LedgerOutcome::Retry, Some(*at)),
+            Settlement::Dead { .. } => (LedgerOutcome::Dead, None),
+        };
+        LedgerRow { outcome, attempts, retry_at, ..LedgerRow::waiting(job, reason, now) }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]

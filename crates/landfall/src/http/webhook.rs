@@ -12,6 +12,7 @@ use adapters::payloads::Hint;
 use adapters::queue::{Job, PublishError};
 use domain::delivery::{Admission, Delivery, Receipt};
 use domain::id::{DeliveryId, Environment};
+use fail::fail_point;
 use jiff::Timestamp;
 use metrics::{counter, gauge};
 use serde_json::json;
@@ -111,6 +112,7 @@ async fn receive(
             .and_then(|text| text.parse().ok());
         let body = body::read(payload, length, app.config.max_body, &door.budget).await.map_err(Refusal::Body)?;
         let environment = verify(&header, &body.bytes, environments)?;
+        fail_point!("after_hmac", |_| std::process::abort());
         let now = app.ports.clock.now();
         let admission = admit(&header, app, now)?;
         Ok((describe(request.headers(), &header, environment, admission, &body, now), body))
@@ -203,6 +205,7 @@ async fn make_durable(app: &App, delivery: Delivery, body: Body) -> Result<Deliv
     })?;
     let (kind, received_at) = (delivery.kind(), delivery.received_at);
     app.ports.queue.publish(Job { delivery, body: sealed }).await.map_err(Refusal::NotDurable)?;
+    fail_point!("after_confirm_before_200", |_| std::process::abort());
     gauge!(telemetry::LAST_ACCEPTED).set(received_at.as_second() as f64);
     debug!(delivery.id = %id, delivery.kind = kind.label(), "accepted delivery {id}");
     Ok(id)

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
+use fail::fail_point;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
@@ -102,7 +103,9 @@ impl Group {
     }
 
     fn finish(self, connection: &Connection) {
+        fail_point!("group_written_not_synced", |_| std::process::abort());
         let committed = self.state.and_then(|()| execute(connection, "COMMIT"));
+        fail_point!("group_synced_before_answer", |_| std::process::abort());
         if let Err(reason) = &committed {
             // Said here once for all of them: a caller learns only that the disk refused.
             tracing::error!(%reason, operations = self.ran.len(), "could not write to the database");

@@ -60,6 +60,8 @@ impl Drop for HeldJobs {
 /// One message: acknowledged as a whole.
 struct Message {
     jobs: Vec<Job>,
+    /// The broker gave it to somebody before.
+    was_held: bool,
     acker: Acker,
     held: HeldJobs,
 }
@@ -154,8 +156,7 @@ impl RabbitConsumer {
         };
         match decoded {
             Ok(jobs) => {
-                let acker = delivery.acker;
-                let message = Message { jobs, acker, held };
+                let message = Message { jobs, was_held: delivery.redelivered, acker: delivery.acker, held };
                 let buffer = self.lanes.iter_mut().find(|buffer| buffer.lane == lane);
                 buffer.expect("invariant: there is a buffer for every lane").messages.push_back(message);
                 None

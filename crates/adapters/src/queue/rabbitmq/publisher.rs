@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::delivery::Lane;
+use fail::fail_point;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::ShortString;
 use lapin::{BasicProperties, Channel, Confirmation};
@@ -194,8 +195,11 @@ impl Outlet {
                 .with_content_type(frames::CONTENT_TYPE.into())
                 .with_delivery_mode(PERSISTENT)
                 .with_app_id("landfall".into());
+            fail_point!("before_publish", |_| std::process::abort());
             let publishing = channel.basic_publish(exchange, routing_key, options, message, properties);
-            let confirmation = publishing.await?.await?;
+            let confirming = publishing.await?;
+            fail_point!("after_publish_before_confirm", |_| std::process::abort());
+            let confirmation = confirming.await?;
             Ok::<_, lapin::Error>((channel, confirmation))
         };
         match timeout(self.timeout, sending).await {

@@ -2,20 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bytes::Bytes;
-use domain::id::{DeliveryId, Environment, EventId, derived_uuid};
+use domain::id::{Environment, EventId, derived_uuid};
 use domain::outgoing::Outgoing;
 use domain::settle::Settlement;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::json;
 
-use super::column::{json, json_text, ms};
+use super::column::{json_text, ms};
 use super::events;
-use crate::payloads::Sealed;
 use crate::queue::Job;
+use crate::store::StoreError;
 use crate::store::tx::{LedgerRow, ProcessedRow};
-use crate::store::{LedgerOutcome, Retry, StoreError};
 
 pub(super) fn claim(
     connection: &Connection,
@@ -84,7 +82,7 @@ pub(super) fn write(connection: &Connection, rows: &[LedgerRow<'_>]) -> Result<(
             type_name = excluded.type_name, terra_user_id = excluded.terra_user_id, size_bytes = excluded.size_bytes,
             body = excluded.body, outcome = excluded.outcome, reason = excluded.reason, attempts = excluded.attempts,
             retry_at = excluded.retry_at, row_count = excluded.row_count, settled_at = excluded.settled_at,
-            unread = excluded.unread, locked_until = NULL
+            unread = excluded.unread, locked_until = NULL, crashes = 0
         WHERE delivery.outcome != 'processed' OR excluded.outcome = 'processed'";
     let mut statement = connection.prepare_cached(UPSERT)?;
     for row in rows {
@@ -115,6 +113,17 @@ pub(super) fn write(connection: &Connection, rows: &[LedgerRow<'_>]) -> Result<(
     Ok(())
 }
 
+pub(super) fn hand_over(connection: &Connection, jobs: &[Job], reason: &str, now: Timestamp) -> Result<(), StoreError> {
+    const KNOWN: &str = "SELECT 1 FROM delivery WHERE id = ?1";
+    let mut known = connection.prepare_cached(KNOWN)?;
+    for job in jobs {
+        if !known.exists([job.delivery.id.0.as_bytes()])? {
+            write(connection, &[LedgerRow::waiting(job, reason, now)])?;
+        }
+    }
+    Ok(())
+}
+
 pub(super) fn record_failure(
     connection: &Connection,
     job: &Job,
@@ -123,23 +132,7 @@ pub(super) fn record_failure(
     reason: &str,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let (outcome, retry_at) = match settlement {
-        Settlement::RetryAt(at) => (LedgerOutcome::Retry, Some(*at)),
-        Settlement::Dead { .. } => (LedgerOutcome::Dead, None),
-    };
-    let reason = Some(reason.to_owned());
-    let row = LedgerRow {
-        delivery: &job.delivery,
-        body: &job.body,
-        outcome,
-        reason,
-        attempts: attempt,
-        retry_at,
-        rows: 0,
-        unread: None,
-        at: now,
-    };
-    write(connection, &[row])?;
+    write(connection, &[LedgerRow::failed(job, attempt, settlement, reason, now)])?;
     match settlement {
         Settlement::RetryAt(_) => Ok(()),
         Settlement::Dead { reason } => events::insert(connection, &[dead(job, attempt, reason, now)]),
@@ -168,32 +161,4 @@ fn dead(job: &Job, attempt: u32, reason: &str, now: Timestamp) -> Outgoing {
             "reason": reason,
         }),
     }
-}
-
-/// `downloads`: those whose payload lies in storage, or all others.
-pub(super) fn lease_retries(
-    connection: &Connection,
-    now: Timestamp,
-    until: Timestamp,
-    limit: u32,
-    downloads: bool,
-) -> Result<Vec<Retry>, StoreError> {
-    const DUE: &str = "
-        SELECT id, metadata, body, attempts FROM delivery
-        WHERE outcome = 'retry' AND retry_at <= ?1 AND (locked_until IS NULL OR locked_until <= ?1)
-          AND coalesce(type_name IN ('s3_payload', 's3_upload'), 0) = ?3
-        ORDER BY retry_at LIMIT ?2";
-    const LOCK: &str = "UPDATE delivery SET locked_until = ?2 WHERE id = ?1";
-    let mut due = connection.prepare_cached(DUE)?;
-    let rows = due.query_map(params![ms(now), limit, downloads], |row| {
-        let body = Sealed(Bytes::from(row.get::<_, Vec<u8>>("body")?));
-        Ok(Retry { job: Job { delivery: json(row, "metadata")?, body }, attempts: row.get("attempts")? })
-    })?;
-    let retries = rows.collect::<rusqlite::Result<Vec<Retry>>>()?;
-    let mut lock = connection.prepare_cached(LOCK)?;
-    for retry in &retries {
-        let DeliveryId(id) = retry.job.delivery.id;
-        lock.execute(params![id.as_bytes(), ms(until)])?;
-    }
-    Ok(retries)
 }

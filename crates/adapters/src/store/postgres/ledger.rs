@@ -1,8 +1,7 @@
-//! The ledger: one row per webhook received and worked, and the failed ones that are due again.
+//! The ledger: one row per webhook received and worked.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use bytes::Bytes;
 use domain::delivery::Delivery;
 use domain::id::{DeliveryId, EventId, derived_uuid};
 use domain::outgoing::Outgoing;
@@ -12,12 +11,11 @@ use serde_json::{Value, json};
 use tokio_postgres::types::Json;
 
 use super::events;
-use super::row::{column, get, integer, small, storable, strange};
+use super::row::{column, get, integer, storable, strange};
 use super::unit::Db;
-use crate::payloads::Sealed;
 use crate::queue::Job;
 use crate::store::tx::LedgerRow;
-use crate::store::{LedgerOutcome, Retry, StoreError};
+use crate::store::{LedgerOutcome, StoreError};
 
 /// What took effect stays `processed`: a second look at the same delivery finds a duplicate, or fails, and neither is
 /// news about it.
@@ -37,7 +35,7 @@ SELECT id, received_at, environment, trace_id, reference, type_name, terra_user_
     ON CONFLICT (received_at, id) DO UPDATE
    SET type_name = excluded.type_name, terra_user_id = excluded.terra_user_id, size_bytes = excluded.size_bytes,
        body = excluded.body, outcome = excluded.outcome, reason = excluded.reason, attempts = excluded.attempts,
-       retry_at = excluded.retry_at, locked_until = NULL, row_count = excluded.row_count,
+       retry_at = excluded.retry_at, locked_until = NULL, crashes = 0, row_count = excluded.row_count,
        settled_at = excluded.settled_at, unread = excluded.unread
  WHERE delivery.outcome <> 'processed' OR excluded.outcome = 'processed'";
 
@@ -92,6 +90,15 @@ fn metadata(delivery: &Delivery) -> Result<Value, StoreError> {
     serde_json::to_value(delivery).map(storable).map_err(|_| strange("metadata"))
 }
 
+const KNOWN: &str = "SELECT id FROM delivery WHERE id = ANY ($1)";
+
+pub(super) async fn hand_over(db: &Db, jobs: &[Job], reason: &str, now: Timestamp) -> Result<(), StoreError> {
+    let known = db.rows(KNOWN, &[&column(jobs, |job| job.delivery.id.0)]).await?;
+    let known = known.iter().map(|row| get(row, "id")).collect::<Result<HashSet<uuid::Uuid>, _>>()?;
+    let waiting = jobs.iter().filter(|job| !known.contains(&job.delivery.id.0));
+    write(db, &waiting.map(|job| LedgerRow::waiting(job, reason, now)).collect::<Vec<_>>()).await
+}
+
 pub(super) async fn record_failure(
     db: &Db,
     job: &Job,
@@ -100,22 +107,7 @@ pub(super) async fn record_failure(
     reason: &str,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let (outcome, retry_at) = match settlement {
-        Settlement::RetryAt(at) => (LedgerOutcome::Retry, Some(*at)),
-        Settlement::Dead { .. } => (LedgerOutcome::Dead, None),
-    };
-    let row = LedgerRow {
-        delivery: &job.delivery,
-        body: &job.body,
-        outcome,
-        reason: Some(reason.to_owned()),
-        attempts: attempt,
-        retry_at,
-        rows: 0,
-        unread: None,
-        at: now,
-    };
-    write(db, &[row]).await?;
+    write(db, &[LedgerRow::failed(job, attempt, settlement, reason, now)]).await?;
     match settlement {
         Settlement::RetryAt(_) => Ok(()),
         Settlement::Dead { reason } => events::insert(db, &[dead(&job.delivery, attempt, reason, now)]).await,
@@ -143,38 +135,4 @@ fn dead(delivery: &Delivery, attempts: u32, reason: &str, now: Timestamp) -> Out
             "attempts": attempts,
         }),
     }
-}
-
-const LEASE: &str = "
-WITH due AS (
-    SELECT received_at, id
-      FROM delivery
-     WHERE outcome = 'retry' AND retry_at <= $1 AND (locked_until IS NULL OR locked_until <= $1)
-       AND coalesce(type_name IN ('s3_payload', 's3_upload'), false) = $4
-     ORDER BY retry_at
-     LIMIT $3
-       FOR UPDATE SKIP LOCKED
-)
-UPDATE delivery SET locked_until = $2
-  FROM due
- WHERE delivery.received_at = due.received_at AND delivery.id = due.id
-RETURNING delivery.metadata, delivery.body, delivery.attempts";
-
-/// `downloads`: those whose payload lies in storage, or all others.
-pub(super) async fn lease(
-    db: &Db,
-    now: Timestamp,
-    until: Timestamp,
-    limit: u32,
-    downloads: bool,
-) -> Result<Vec<Retry>, StoreError> {
-    let leased = db.rows(LEASE, &[&now, &until, &i64::from(limit), &downloads]).await?;
-    leased
-        .iter()
-        .map(|row| {
-            let delivery = serde_json::from_value(get(row, "metadata")?).map_err(|_| strange("metadata"))?;
-            let body = Sealed(Bytes::from(get::<Vec<u8>>(row, "body")?));
-            Ok(Retry { job: Job { delivery, body }, attempts: small(row, "attempts")? })
-        })
-        .collect()
 }

@@ -1,5 +1,7 @@
 //! What acknowledges a lease, or gives it back.
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 use futures_util::future::try_join_all;
 use lapin::Acker;
@@ -15,13 +17,17 @@ pub(super) fn lease(messages: Vec<Message>, tasks: &TaskTracker) -> Lease {
     let mut jobs = Vec::new();
     let mut held = Vec::new();
     let mut ackers = Vec::new();
+    let mut suspects = HashSet::new();
     for message in messages {
+        if message.was_held {
+            suspects.extend(message.jobs.iter().map(|job| job.delivery.id));
+        }
         jobs.extend(message.jobs);
         ackers.push(message.acker);
         held.push(message.held);
     }
     let receipt = RabbitReceipt { ackers, tasks: tasks.clone(), _held: held };
-    Lease::new(jobs, Box::new(receipt))
+    Lease::new(jobs, suspects, Box::new(receipt))
 }
 
 struct RabbitReceipt {

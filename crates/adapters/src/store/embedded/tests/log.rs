@@ -3,6 +3,7 @@
 use domain::settle::Settlement;
 
 use super::*;
+use crate::store::RetryOf;
 
 #[tokio::test]
 async fn events_wait_for_their_user_and_then_get_gapless_positions() {
@@ -60,11 +61,14 @@ async fn a_failed_delivery_comes_back_when_it_is_due_and_a_dead_one_is_told() {
     let domain::plan::Cause::Delivery(delivery) = prepared.plan.cause.clone() else { panic!() };
     let job = Job { delivery: *delivery, body: prepared.body.clone() };
     bench.store.record_failure(&job, 1, &Settlement::RetryAt(at(50)), "panicked", at(10)).await.unwrap();
-    assert!(bench.store.lease_retries(at(49), at(60), 10).await.unwrap().is_empty());
-    let retry = bench.store.lease_retries(at(50), at(60), 10).await.unwrap().remove(0);
-    assert_eq!((retry.job, retry.attempts), (job.clone(), 1));
-    assert!(bench.store.lease_retries(at(59), at(70), 10).await.unwrap().is_empty(), "hidden while leased");
-    assert_eq!(bench.store.lease_retries(at(60), at(70), 10).await.unwrap().len(), 1);
+    assert!(bench.store.lease_retries(RetryOf::Work, at(49), at(60), 10).await.unwrap().is_empty());
+    let retry = bench.store.lease_retries(RetryOf::Work, at(50), at(60), 10).await.unwrap().remove(0);
+    assert_eq!((retry.job, retry.attempts), (job.clone(), 2));
+    assert!(
+        bench.store.lease_retries(RetryOf::Work, at(59), at(70), 10).await.unwrap().is_empty(),
+        "hidden while leased"
+    );
+    assert_eq!(bench.store.lease_suspect(RetryOf::Work, at(60), at(70)).await.unwrap().unwrap().crashes, 1);
     assert_eq!(bench.store.stats(at(60)).await.unwrap().retries, [("live".to_owned(), 1)]);
 
     let dead = Settlement::Dead { reason: "panicked".into() };

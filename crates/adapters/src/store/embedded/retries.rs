@@ -1,0 +1,55 @@
+//! Deliveries that are due again. A try is counted when it is leased, before the work: what kills its worker is counted
+//! as well.
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::column::{json, ms};
+use crate::payloads::Sealed;
+use crate::queue::Job;
+use crate::store::{Retry, RetryOf, StoreError};
+
+pub(super) fn lease(
+    connection: &Connection,
+    of: RetryOf,
+    now: Timestamp,
+    until: Timestamp,
+    limit: u32,
+) -> Result<Vec<Retry>, StoreError> {
+    const LEASE: &str = "
+        UPDATE delivery SET locked_until = ?2, attempts = attempts + 1
+        WHERE id IN (
+            SELECT id FROM delivery
+            WHERE outcome = 'retry' AND retry_at <= ?1 AND locked_until IS NULL
+              AND coalesce(type_name IN ('s3_payload', 's3_upload'), 0) = ?4
+            ORDER BY retry_at LIMIT ?3)
+        RETURNING metadata, body, attempts, crashes";
+    let mut statement = connection.prepare_cached(LEASE)?;
+    let leased = statement.query_map(params![ms(now), ms(until), limit, of == RetryOf::Download], retry)?;
+    Ok(leased.collect::<rusqlite::Result<Vec<Retry>>>()?)
+}
+
+pub(super) fn lease_suspect(
+    connection: &Connection,
+    of: RetryOf,
+    now: Timestamp,
+    until: Timestamp,
+) -> Result<Option<Retry>, StoreError> {
+    const LEASE_SUSPECT: &str = "
+        UPDATE delivery SET locked_until = ?2, attempts = attempts + 1, crashes = crashes + 1
+        WHERE id = (
+            SELECT id FROM delivery
+            WHERE outcome = 'retry' AND locked_until <= ?1
+              AND coalesce(type_name IN ('s3_payload', 's3_upload'), 0) = ?3
+            ORDER BY locked_until LIMIT 1)
+        RETURNING metadata, body, attempts, crashes";
+    let mut statement = connection.prepare_cached(LEASE_SUSPECT)?;
+    Ok(statement.query_row(params![ms(now), ms(until), of == RetryOf::Download], retry).optional()?)
+}
+
+fn retry(row: &Row<'_>) -> rusqlite::Result<Retry> {
+    let body = Sealed(Bytes::from(row.get::<_, Vec<u8>>("body")?));
+    let job = Job { delivery: json(row, "metadata")?, body };
+    Ok(Retry { job, attempts: row.get("attempts")?, crashes: row.get("crashes")? })
+}

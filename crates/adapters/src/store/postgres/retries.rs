@@ -1,0 +1,69 @@
+//! Deliveries that are due again. A try is counted when it is leased, before the work: what kills its worker is counted
+//! as well.
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use tokio_postgres::Row;
+
+use super::row::{get, small, strange};
+use super::unit::Db;
+use crate::payloads::Sealed;
+use crate::queue::Job;
+use crate::store::{Retry, RetryOf, StoreError};
+
+const LEASE: &str = "
+WITH due AS (
+    SELECT received_at, id
+      FROM delivery
+     WHERE outcome = 'retry' AND retry_at <= $1 AND locked_until IS NULL
+       AND coalesce(type_name IN ('s3_payload', 's3_upload'), false) = $4
+     ORDER BY retry_at
+     LIMIT $3
+       FOR UPDATE SKIP LOCKED
+)
+UPDATE delivery SET locked_until = $2, attempts = delivery.attempts + 1
+  FROM due
+ WHERE delivery.received_at = due.received_at AND delivery.id = due.id
+RETURNING delivery.metadata, delivery.body, delivery.attempts, delivery.crashes";
+
+pub(super) async fn lease(
+    db: &Db,
+    of: RetryOf,
+    now: Timestamp,
+    until: Timestamp,
+    limit: u32,
+) -> Result<Vec<Retry>, StoreError> {
+    let leased = db.rows(LEASE, &[&now, &until, &i64::from(limit), &(of == RetryOf::Download)]).await?;
+    leased.iter().map(retry).collect()
+}
+
+const LEASE_SUSPECT: &str = "
+WITH suspect AS (
+    SELECT received_at, id
+      FROM delivery
+     WHERE outcome = 'retry' AND locked_until <= $1
+       AND coalesce(type_name IN ('s3_payload', 's3_upload'), false) = $3
+     ORDER BY locked_until
+     LIMIT 1
+       FOR UPDATE SKIP LOCKED
+)
+UPDATE delivery SET locked_until = $2, attempts = delivery.attempts + 1, crashes = delivery.crashes + 1
+  FROM suspect
+ WHERE delivery.received_at = suspect.received_at AND delivery.id = suspect.id
+RETURNING delivery.metadata, delivery.body, delivery.attempts, delivery.crashes";
+
+pub(super) async fn lease_suspect(
+    db: &Db,
+    of: RetryOf,
+    now: Timestamp,
+    until: Timestamp,
+) -> Result<Option<Retry>, StoreError> {
+    let leased = db.row(LEASE_SUSPECT, &[&now, &until, &(of == RetryOf::Download)]).await?;
+    leased.as_ref().map(retry).transpose()
+}
+
+fn retry(row: &Row) -> Result<Retry, StoreError> {
+    let delivery = serde_json::from_value(get(row, "metadata")?).map_err(|_| strange("metadata"))?;
+    let body = Sealed(Bytes::from(get::<Vec<u8>>(row, "body")?));
+    Ok(Retry { job: Job { delivery, body }, attempts: small(row, "attempts")?, crashes: small(row, "crashes")? })
+}

@@ -1,0 +1,79 @@
+//! Deliveries that are due again: those that failed, and those whose worker died.
+//!
+//! A worker that dies takes what it held with it, whichever of it was the cause. So what was held before is written
+//! into the ledger, counted before it is tried, and tried alone once a worker died in the middle of a try: a delivery
+//! that kills whoever works it ends as a dead letter, and nothing beside it does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use adapters::store::{Retry, RetryOf};
+use domain::settle::{CRASHES_MAX, Failure};
+use jiff::SignedDuration;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+
+use crate::config::Config;
+use crate::wiring::Ports;
+use crate::worker;
+
+/// Why what a former holder may have died of waits in the ledger.
+pub(crate) const HELD_BEFORE: &str = "held_before";
+
+const PER_ROUND: u32 = 64;
+const POLL: Duration = Duration::from_secs(1);
+
+/// How long a try is hidden from other workers, and how long it takes to notice that its worker died. If the worker
+/// is only slow, the delivery is worked twice and takes effect once.
+const LEASE: SignedDuration = SignedDuration::from_secs(15);
+
+pub(crate) async fn run(ports: Ports, config: Arc<Config>, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        let together = due(RetryOf::Work, LEASE, PER_ROUND, &ports).await;
+        let mut is_idle = together.is_empty();
+        let numbered = |Retry { job, attempts, .. }: Retry| (job, attempts);
+        worker::work_all(together.into_iter().map(numbered).collect(), &ports, &config, &stop).await;
+        // Leased only now: it must not count as a try of this one if the others end us.
+        if let Some(alone) = suspect(RetryOf::Work, LEASE, &ports, &stop).await {
+            is_idle = false;
+            worker::work_all(vec![numbered(alone)], &ports, &config, &stop).await;
+        }
+        if is_idle {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = ports.retries_waiting.notified() => {}
+                () = tokio::time::sleep(POLL) => {}
+            }
+        }
+    }
+}
+
+/// Takes deliveries that may be tried together.
+pub(crate) async fn due(of: RetryOf, hidden: SignedDuration, limit: u32, ports: &Ports) -> Vec<Retry> {
+    let now = ports.clock.now();
+    ports.store.lease_retries(of, now, now + hidden, limit).await.unwrap_or_else(|error| {
+        warn!(%error, "cannot look for deliveries that are due again");
+        Vec::new()
+    })
+}
+
+/// Takes one that has to be alone. What killed too many workers is settled here instead.
+pub(crate) async fn suspect(
+    of: RetryOf,
+    hidden: SignedDuration,
+    ports: &Ports,
+    stop: &CancellationToken,
+) -> Option<Retry> {
+    let now = ports.clock.now();
+    let retry = ports.store.lease_suspect(of, now, now + hidden).await.unwrap_or_else(|error| {
+        warn!(%error, "cannot look for deliveries whose worker died");
+        None
+    })?;
+    if retry.crashes < CRASHES_MAX {
+        return Some(retry);
+    }
+    let id = retry.job.delivery.id;
+    error!(delivery.id = %id, "delivery {id} ended its worker {} times", retry.crashes);
+    worker::give_up(&retry.job, retry.attempts, &Failure::Crashed, ports, stop).await;
+    None
+}
