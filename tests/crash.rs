@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::task::JoinSet;
 
+use crate::harness::dice::Dice;
 use crate::harness::process::Process;
 use crate::harness::{Engine, SECRET, TestApp, eventually, now_seconds, terra_says};
 
@@ -17,23 +18,13 @@ const ROUNDS: u32 = 50;
 const SENDERS: usize = 6;
 const USERS: u64 = 7;
 
-/// A small generator with its seed in the output: a failure can be run again.
-struct Dice(u64);
-
-impl Dice {
-    fn up_to(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % limit
-    }
-}
-
 /// What was answered 200: summary id → user.
 type Accepted = Arc<Mutex<BTreeMap<String, String>>>;
 
 async fn a_crash_loses_and_doubles_nothing(engine: Engine) {
     let seed = u64::from(std::process::id()) ^ now_seconds().unsigned_abs();
     println!("seed {seed}");
-    let mut dice = Dice(seed);
+    let mut dice = Dice::new(seed);
     let mut app = TestApp::start(engine).await;
     // From now on the same ports, so that senders and checks find it again.
     app.settings.insert("LANDFALL_PUBLIC_ADDR".into(), app.public.to_string());

@@ -10,10 +10,12 @@ use tempfile::TempDir;
 
 pub mod browser;
 pub mod database;
+pub mod dice;
 pub mod load;
 pub mod process;
 #[cfg(feature = "services")]
 pub mod proxy;
+pub mod servers;
 
 use process::Process;
 
@@ -61,6 +63,8 @@ pub struct Options {
     /// Proxies between the binary and its servers, open at the start or not: broker, database.
     #[cfg(feature = "services")]
     pub proxies: Option<(bool, bool)>,
+    /// Servers of the test's own instead of those that all tests share.
+    pub servers: Option<servers::Addresses>,
 }
 
 impl Default for Options {
@@ -73,6 +77,7 @@ impl Default for Options {
             wait_until_ready: true,
             #[cfg(feature = "services")]
             proxies: None,
+            servers: None,
         }
     }
 }
@@ -103,6 +108,11 @@ impl Options {
     #[cfg(feature = "services")]
     pub fn through_proxies(mut self, broker_is_open: bool, database_is_open: bool) -> Self {
         self.proxies = Some((broker_is_open, database_is_open));
+        self
+    }
+
+    pub fn servers(mut self, at: &servers::Addresses) -> Self {
+        self.servers = Some(at.clone());
         self
     }
 
@@ -167,7 +177,10 @@ impl TestApp {
         .collect();
         let database = match engine {
             Engine::Embedded => None,
-            Engine::Cluster => Some(database::Database::create(&mut settings).await),
+            Engine::Cluster => {
+                let servers = options.servers.unwrap_or_else(servers::Addresses::shared);
+                Some(database::Database::create_at(&servers, &mut settings).await)
+            }
         };
         #[cfg(feature = "services")]
         let proxies = match options.proxies {

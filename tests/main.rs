@@ -34,5 +34,6 @@ mod services;
 mod silence;
 mod stored_payloads;
 mod tidy;
+mod torture;
 mod usage;
 mod why;

@@ -148,6 +148,7 @@ mod reference_is_the_user {
         ledger::a_failed_delivery_comes_again_at_its_time,
         ledger::a_worker_that_dies_is_counted_against_what_it_held,
         ledger::what_is_handed_over_leaves_what_was_settled_alone,
+        ledger::a_clock_a_day_ahead_keeps_nothing_for_a_day,
         ledger::workers_side_by_side_lease_different_retries,
         ledger::a_dead_delivery_is_told_once_and_may_be_revived,
         ledger::a_failure_told_late_does_not_undo_what_was_processed,

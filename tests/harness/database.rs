@@ -4,8 +4,12 @@ use std::collections::BTreeMap;
 
 use tokio_postgres::NoTls;
 
+use super::servers::Addresses;
+
 pub struct Database {
     pub name: String,
+    /// Of the server, for what a database cannot do to itself.
+    admin: String,
     pub url: String,
     pub amqp_url: String,
     pub prefix: String,
@@ -14,8 +18,12 @@ pub struct Database {
 impl Database {
     /// Creates the database and points the settings at it and at a fresh prefix.
     pub async fn create(settings: &mut BTreeMap<String, String>) -> Self {
-        let admin = service("LANDFALL_TEST_POSTGRES_URL");
-        let amqp_url = service("LANDFALL_TEST_AMQP_URL");
+        Self::create_at(&Addresses::shared(), settings).await
+    }
+
+    pub async fn create_at(servers: &Addresses, settings: &mut BTreeMap<String, String>) -> Self {
+        let admin = servers.get("LANDFALL_TEST_POSTGRES_URL").to_owned();
+        let amqp_url = servers.get("LANDFALL_TEST_AMQP_URL").to_owned();
         let name = format!("t{}", uuid::Uuid::now_v7().simple());
         execute(&admin, &format!("CREATE DATABASE {name}")).await;
         let url = admin.rsplit_once('/').map(|(server, _)| format!("{server}/{name}")).unwrap();
@@ -23,7 +31,7 @@ impl Database {
         settings.insert("LANDFALL_STORE_URL".into(), url.clone());
         settings.insert("LANDFALL_QUEUE_URL".into(), amqp_url.clone());
         settings.insert("LANDFALL_QUEUE_PREFIX".into(), prefix.clone());
-        Database { name, url, amqp_url, prefix }
+        Database { name, admin, url, amqp_url, prefix }
     }
 
     pub async fn execute(&self, sql: &str) {
@@ -32,8 +40,7 @@ impl Database {
 
     /// Removes what this test made on the shared servers.
     pub async fn drop_all(self) {
-        execute(&service("LANDFALL_TEST_POSTGRES_URL"), &format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name))
-            .await;
+        execute(&self.admin, &format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name)).await;
         let connection =
             lapin::Connection::connect(&self.amqp_url, lapin::ConnectionProperties::default()).await.unwrap();
         for queue in ["deliveries.auth", "deliveries.urgent", "deliveries.live", "deliveries.bulk", "dead"] {
@@ -44,11 +51,6 @@ impl Database {
                 .await;
         }
     }
-}
-
-/// An address that `cargo xtask test` gives to tests.
-pub fn service(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run `cargo xtask test`, or `cargo xtask services` in another terminal and export what it prints"))
 }
 
 async fn execute(url: &str, sql: &str) {

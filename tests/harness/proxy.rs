@@ -3,13 +3,19 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::process::Process;
+
+/// How soon a frozen connection notices that it may go on.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// One in front of each server.
 pub struct Proxies {
@@ -47,6 +53,10 @@ pub struct Proxy {
     pub addr: SocketAddr,
     open: Arc<AtomicBool>,
     cut: Arc<std::sync::Mutex<CancellationToken>>,
+    /// Bytes that still get through to the server; below zero every connection is cut.
+    left: Arc<AtomicI64>,
+    /// Nothing moves, and nobody is told.
+    frozen: Arc<AtomicBool>,
     stop: CancellationToken,
 }
 
@@ -58,9 +68,12 @@ impl Proxy {
             addr: listener.local_addr().unwrap(),
             open: Arc::new(AtomicBool::new(open)),
             cut: Arc::default(),
+            left: Arc::new(AtomicI64::new(i64::MAX)),
+            frozen: Arc::default(),
             stop: CancellationToken::new(),
         };
         let (open, cut, stop) = (proxy.open.clone(), proxy.cut.clone(), proxy.stop.clone());
+        let (left, frozen) = (proxy.left.clone(), proxy.frozen.clone());
         let tasks = TaskTracker::new();
         tasks.clone().spawn(async move {
             loop {
@@ -71,7 +84,7 @@ impl Proxy {
                 let Ok((client, _)) = accepted else { return };
                 if open.load(Ordering::SeqCst) {
                     let cut = cut.lock().unwrap().clone();
-                    tasks.spawn(carry(client, target, cut));
+                    tasks.spawn(carry(client, target, cut, left.clone(), frozen.clone()));
                 }
             }
         });
@@ -85,7 +98,19 @@ impl Proxy {
     }
 
     pub fn open(&self) {
+        self.left.store(i64::MAX, Ordering::SeqCst);
+        self.frozen.store(false, Ordering::SeqCst);
         self.open.store(true, Ordering::SeqCst);
+    }
+
+    /// Cuts every connection once so many more bytes went to the server, in the middle of whatever they are.
+    pub fn cut_after(&self, bytes: u32) {
+        self.left.store(i64::from(bytes), Ordering::SeqCst);
+    }
+
+    /// Connections stay and carry nothing, as when a host vanishes.
+    pub fn freeze(&self) {
+        self.frozen.store(true, Ordering::SeqCst);
     }
 }
 
@@ -96,10 +121,35 @@ impl Drop for Proxy {
     }
 }
 
-async fn carry(mut client: TcpStream, target: SocketAddr, cut: CancellationToken) {
-    let Ok(mut server) = TcpStream::connect(target).await else { return };
+async fn carry(
+    client: TcpStream,
+    target: SocketAddr,
+    cut: CancellationToken,
+    left: Arc<AtomicI64>,
+    frozen: Arc<AtomicBool>,
+) {
+    let Ok(server) = TcpStream::connect(target).await else { return };
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
     tokio::select! {
         () = cut.cancelled() => {}
-        _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
+        () = pass(from_client, to_server, Some(left), frozen.clone()) => {}
+        () = pass(from_server, to_client, None, frozen) => {}
+    }
+}
+
+/// One direction, until an end is closed or `left` is used up.
+async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, left: Option<Arc<AtomicI64>>, frozen: Arc<AtomicBool>) {
+    let mut buffer = vec![0; 16 * 1_024];
+    while let Ok(read @ 1..) = from.read(&mut buffer).await {
+        while frozen.load(Ordering::SeqCst) {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        let length = i64::try_from(read).unwrap();
+        let before = left.as_ref().map_or(i64::MAX, |left| left.fetch_sub(length, Ordering::SeqCst));
+        let allowed = usize::try_from(before.clamp(0, length)).unwrap();
+        if to.write_all(&buffer[..allowed]).await.is_err() || allowed < read {
+            return;
+        }
     }
 }

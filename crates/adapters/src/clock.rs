@@ -27,6 +27,7 @@ impl Clock {
 
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the system clock")]
     pub fn now(&self) -> Timestamp {
+        fail::fail_point!("clock", |seconds| skewed(seconds.as_deref()));
         match &self.0 {
             Source::System => Timestamp::now(),
             Source::ByHand(ms) => {
@@ -41,4 +42,12 @@ impl Clock {
             ms.store(at.as_millisecond(), Ordering::SeqCst);
         }
     }
+}
+
+/// The clock of a test that wants it wrong by so many seconds.
+#[cfg(feature = "failpoints")]
+#[expect(clippy::disallowed_methods, reason = "it is off by a given time from the system clock")]
+fn skewed(seconds: Option<&str>) -> Timestamp {
+    let seconds = seconds.and_then(|text| text.parse().ok()).unwrap_or(0);
+    Timestamp::now() + jiff::SignedDuration::from_secs(seconds)
 }

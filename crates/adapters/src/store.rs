@@ -131,6 +131,13 @@ pub struct LeasedFetch {
     pub token: i64,
 }
 
+/// No lease is as long. One that seems to be was written by a clock that is wrong, and counts as run out: otherwise
+/// whoever dies a day ahead of us would keep its work for a day.
+const LEASE_MAX: SignedDuration = SignedDuration::from_mins(15);
+
+/// Nothing that failed waits as long for its next try; the same.
+const RETRY_WAIT_MAX: SignedDuration = SignedDuration::from_hours(1);
+
 /// Who a lease of something that runs once belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Holder<'a> {

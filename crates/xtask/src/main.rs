@@ -12,6 +12,7 @@ mod programs;
 mod rabbitmq;
 mod services;
 mod steps;
+mod torture;
 
 use std::process::ExitCode;
 
@@ -19,6 +20,8 @@ const USAGE: &str = "\
 usage: cargo xtask test                     format, lints, doc tests, and every test on both engines
        cargo xtask test -- FILTER...        only the tests that the test runner picks by these arguments
        cargo xtask services                 the two services alone, until Ctrl-C; prints the variables to export
+       cargo xtask torture [--seed N] [--minutes M] [--engine embedded|services]
+                                            random load and faults (30 minutes an engine), then the books
        cargo xtask conformance --schemas DIR  Terra's published schemas against the simulator's golden files and our decoder";
 
 fn main() -> ExitCode {
@@ -29,6 +32,7 @@ fn main() -> ExitCode {
         ["test", "--", filter @ ..] => steps::only_tests(filter),
         ["services"] => services::until_interrupted(),
         ["conformance", "--schemas", folder] => conformance::check(std::path::Path::new(folder)),
+        ["torture", wish @ ..] => torture::Wish::parse(wish).and_then(|wish| torture::run(&wish)),
         [keeper::COMMAND] => keeper::run(),
         _ => {
             eprintln!("{USAGE}");

@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use crate::harness::database::service;
 use crate::harness::eventually;
+use crate::harness::servers::Addresses;
 
 pub(crate) struct Rig {
     pub(crate) settings: RabbitSettings,
@@ -24,14 +24,14 @@ pub(crate) struct Rig {
 impl Rig {
     /// With its topology, connected.
     pub(crate) async fn new() -> Rig {
-        let rig = Rig::through(&service("LANDFALL_TEST_AMQP_URL")).await;
+        let rig = Rig::through(Addresses::shared().get("LANDFALL_TEST_AMQP_URL")).await;
         rig.is_ready().await;
         rig
     }
 
     /// With its topology; the queue reaches the broker through `url`.
     pub(crate) async fn through(url: &str) -> Rig {
-        let direct = service("LANDFALL_TEST_AMQP_URL");
+        let direct = Addresses::shared().get("LANDFALL_TEST_AMQP_URL").to_owned();
         let prefix = format!("t{}", Uuid::now_v7().simple());
         apply_topology(&RabbitSettings::new(&direct, &prefix).unwrap()).await.unwrap();
         let admin = Connection::connect(&direct, ConnectionProperties::default());

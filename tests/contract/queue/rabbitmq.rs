@@ -19,9 +19,9 @@ use lapin::types::{AMQPValue, FieldTable};
 
 use super::jobs::{event, ids, job, take};
 use super::on_rabbitmq::Rig;
-use crate::harness::database::service;
 use crate::harness::eventually;
 use crate::harness::proxy::Proxy;
+use crate::harness::servers::Addresses;
 
 async fn publish_all(queue: &dyn Queue, jobs: &[Job]) -> Vec<Result<(), PublishError>> {
     join_all(jobs.iter().map(|job| queue.publish(job.clone()))).await
@@ -33,7 +33,7 @@ fn jobs(lane: Lane, count: usize) -> Vec<Job> {
 
 /// The broker behind a proxy, and its URL through it.
 async fn proxied(open: bool) -> (Proxy, String) {
-    let url = url::Url::parse(&service("LANDFALL_TEST_AMQP_URL")).unwrap();
+    let url = url::Url::parse(Addresses::shared().get("LANDFALL_TEST_AMQP_URL")).unwrap();
     let target: SocketAddr = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap()).parse().unwrap();
     let proxy = Proxy::start(target, open).await;
     let mut through = url;
@@ -259,7 +259,7 @@ async fn the_topology_is_compared_and_never_changed_silently() {
     assert!(matches!(&differing[..], [one] if matches!(one.problem, Problem::Differs(_))));
     assert!(apply_topology(&rig.settings).await.is_err());
 
-    let url = service("LANDFALL_TEST_AMQP_URL");
+    let url = Addresses::shared().get("LANDFALL_TEST_AMQP_URL").to_owned();
     let fresh = RabbitSettings::new(&url, &rig.name("fresh")).unwrap();
     let objects = describe_topology(&fresh.prefix).len();
     // Bindings cannot be looked at.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use adapters::payloads::Sealed;
 use adapters::queue::Job;
-use adapters::store::{Applied, DeliveryFilter, LedgerOutcome, Page, RetryOf, SCHEMA_VERSION, Schema, Store};
+use adapters::store::{Applied, DeliveryFilter, Holder, LedgerOutcome, Page, RetryOf, SCHEMA_VERSION, Schema, Store};
 use bytes::Bytes;
 use domain::settle::Settlement;
 use futures_util::future::join_all;
@@ -81,6 +81,19 @@ pub(crate) async fn what_is_handed_over_leaves_what_was_settled_alone(store: &dy
     let waiting = store.delivery(new.id).await.unwrap().unwrap();
     assert_eq!((waiting.outcome, waiting.attempts, waiting.retry_at), (LedgerOutcome::Retry, 0, Some(at(10))));
     store.hand_over(&[], "held_before", at(10)).await.unwrap();
+}
+
+pub(crate) async fn a_clock_a_day_ahead_keeps_nothing_for_a_day(store: &dyn Store) {
+    let one = sent(activity(user("u", None), "run", 1.0), 10);
+    fail(store, &one, 1, DAY + 100, 11).await;
+    let due = store.lease_retries(RetryOf::Work, at(20), at(DAY + 50), 10).await.unwrap();
+    assert_eq!(due.len(), 1, "no retry waits for a day");
+    let suspect = store.lease_suspect(RetryOf::Work, at(21), at(30)).await.unwrap();
+    assert!(suspect.is_some(), "and no lease lasts so long");
+    let ahead = Holder { name: "relay", holder: uuid::Uuid::from_u128(1) };
+    let right = Holder { name: "relay", holder: uuid::Uuid::from_u128(2) };
+    assert!(store.hold(ahead, at(DAY), at(DAY + 15)).await.unwrap());
+    assert!(store.hold(right, at(10), at(25)).await.unwrap());
 }
 
 pub(crate) async fn workers_side_by_side_lease_different_retries(store: &dyn Store) {

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::column::ms;
-use crate::store::{Holder, StoreError};
+use crate::store::{Holder, LEASE_MAX, StoreError};
 
 pub(super) fn hold(
     connection: &Connection,
@@ -15,8 +15,8 @@ pub(super) fn hold(
     const HOLD: &str = "
         INSERT INTO lease (name, holder, held_until) VALUES (?1, ?2, ?3)
         ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, held_until = excluded.held_until
-        WHERE lease.holder = excluded.holder OR lease.held_until <= ?4";
-    let row = params![lease.name, lease.holder.as_bytes(), ms(until), ms(now)];
+        WHERE lease.holder = excluded.holder OR lease.held_until <= ?4 OR lease.held_until > ?5";
+    let row = params![lease.name, lease.holder.as_bytes(), ms(until), ms(now), ms(now + LEASE_MAX)];
     Ok(connection.prepare_cached(HOLD)?.execute(row)? == 1)
 }
 

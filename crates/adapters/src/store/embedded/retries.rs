@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::column::{json, ms};
 use crate::payloads::Sealed;
 use crate::queue::Job;
-use crate::store::{Retry, RetryOf, StoreError};
+use crate::store::{LEASE_MAX, RETRY_WAIT_MAX, Retry, RetryOf, StoreError};
 
 pub(super) fn lease(
     connection: &Connection,
@@ -21,12 +21,13 @@ pub(super) fn lease(
         UPDATE delivery SET locked_until = ?2, attempts = attempts + 1
         WHERE id IN (
             SELECT id FROM delivery
-            WHERE outcome = 'retry' AND retry_at <= ?1 AND locked_until IS NULL
+            WHERE outcome = 'retry' AND (retry_at <= ?1 OR retry_at > ?5) AND locked_until IS NULL
               AND coalesce(type_name IN ('s3_payload', 's3_upload'), 0) = ?4
             ORDER BY retry_at LIMIT ?3)
         RETURNING metadata, body, attempts, crashes";
     let mut statement = connection.prepare_cached(LEASE)?;
-    let leased = statement.query_map(params![ms(now), ms(until), limit, of == RetryOf::Download], retry)?;
+    let leased = statement
+        .query_map(params![ms(now), ms(until), limit, of == RetryOf::Download, ms(now + RETRY_WAIT_MAX)], retry)?;
     Ok(leased.collect::<rusqlite::Result<Vec<Retry>>>()?)
 }
 
@@ -40,12 +41,14 @@ pub(super) fn lease_suspect(
         UPDATE delivery SET locked_until = ?2, attempts = attempts + 1, crashes = crashes + 1
         WHERE id = (
             SELECT id FROM delivery
-            WHERE outcome = 'retry' AND locked_until <= ?1
+            WHERE outcome = 'retry' AND (locked_until <= ?1 OR locked_until > ?4)
               AND coalesce(type_name IN ('s3_payload', 's3_upload'), 0) = ?3
             ORDER BY locked_until LIMIT 1)
         RETURNING metadata, body, attempts, crashes";
     let mut statement = connection.prepare_cached(LEASE_SUSPECT)?;
-    Ok(statement.query_row(params![ms(now), ms(until), of == RetryOf::Download], retry).optional()?)
+    Ok(statement
+        .query_row(params![ms(now), ms(until), of == RetryOf::Download, ms(now + LEASE_MAX)], retry)
+        .optional()?)
 }
 
 fn retry(row: &Row<'_>) -> rusqlite::Result<Retry> {

@@ -11,7 +11,7 @@ use tokio_postgres::Row;
 
 use super::row::{column, environment, get, storable};
 use super::unit::Db;
-use crate::store::{Holder, StoreError};
+use crate::store::{Holder, LEASE_MAX, StoreError};
 
 /// A held event about a record gives way to the next one: who comes late is told how things stand, not how they came
 /// about.
@@ -172,7 +172,7 @@ fn published(row: &Row) -> Result<Published, StoreError> {
 const HOLD: &str = "
 INSERT INTO lease (name, holder, held_until) VALUES ($1, $2, $4)
     ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, held_until = excluded.held_until
- WHERE lease.holder = excluded.holder OR lease.held_until <= $3";
+ WHERE lease.holder = excluded.holder OR lease.held_until <= $3 OR lease.held_until > $5";
 
 pub(super) async fn hold(
     db: &Db,
@@ -180,7 +180,7 @@ pub(super) async fn hold(
     now: jiff::Timestamp,
     until: jiff::Timestamp,
 ) -> Result<bool, StoreError> {
-    Ok(db.execute(HOLD, &[&lease.name, &lease.holder, &now, &until]).await? == 1)
+    Ok(db.execute(HOLD, &[&lease.name, &lease.holder, &now, &until, &(now + LEASE_MAX)]).await? == 1)
 }
 
 pub(super) async fn let_go(db: &Db, lease: Holder<'_>) -> Result<(), StoreError> {

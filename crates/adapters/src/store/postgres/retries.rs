@@ -9,13 +9,13 @@ use super::row::{get, small, strange};
 use super::unit::Db;
 use crate::payloads::Sealed;
 use crate::queue::Job;
-use crate::store::{Retry, RetryOf, StoreError};
+use crate::store::{LEASE_MAX, RETRY_WAIT_MAX, Retry, RetryOf, StoreError};
 
 const LEASE: &str = "
 WITH due AS (
     SELECT received_at, id
       FROM delivery
-     WHERE outcome = 'retry' AND retry_at <= $1 AND locked_until IS NULL
+     WHERE outcome = 'retry' AND (retry_at <= $1 OR retry_at > $5) AND locked_until IS NULL
        AND coalesce(type_name IN ('s3_payload', 's3_upload'), false) = $4
      ORDER BY retry_at
      LIMIT $3
@@ -33,7 +33,8 @@ pub(super) async fn lease(
     until: Timestamp,
     limit: u32,
 ) -> Result<Vec<Retry>, StoreError> {
-    let leased = db.rows(LEASE, &[&now, &until, &i64::from(limit), &(of == RetryOf::Download)]).await?;
+    let leased =
+        db.rows(LEASE, &[&now, &until, &i64::from(limit), &(of == RetryOf::Download), &(now + RETRY_WAIT_MAX)]).await?;
     leased.iter().map(retry).collect()
 }
 
@@ -41,7 +42,7 @@ const LEASE_SUSPECT: &str = "
 WITH suspect AS (
     SELECT received_at, id
       FROM delivery
-     WHERE outcome = 'retry' AND locked_until <= $1
+     WHERE outcome = 'retry' AND (locked_until <= $1 OR locked_until > $4)
        AND coalesce(type_name IN ('s3_payload', 's3_upload'), false) = $3
      ORDER BY locked_until
      LIMIT 1
@@ -58,7 +59,7 @@ pub(super) async fn lease_suspect(
     now: Timestamp,
     until: Timestamp,
 ) -> Result<Option<Retry>, StoreError> {
-    let leased = db.row(LEASE_SUSPECT, &[&now, &until, &(of == RetryOf::Download)]).await?;
+    let leased = db.row(LEASE_SUSPECT, &[&now, &until, &(of == RetryOf::Download), &(now + LEASE_MAX)]).await?;
     leased.as_ref().map(retry).transpose()
 }
 

@@ -1,0 +1,91 @@
+//! What is done to broker and database, and a service that listens to every event.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use lapin::options::{BasicAckOptions, BasicGetOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Channel, Connection, ConnectionProperties};
+
+use super::fleet::Fleet;
+use crate::harness::process::Process;
+use crate::harness::servers::Servers;
+use crate::harness::within;
+
+const LANES: [&str; 4] = ["auth", "urgent", "live", "bulk"];
+const SERVICE: &str = "a-service";
+const STARTED_WITHIN: Duration = Duration::from_secs(60);
+
+impl Servers {
+    pub async fn broker_answers(&self) {
+        let url = self.at.get("LANDFALL_TEST_AMQP_URL");
+        within(STARTED_WITHIN, "the broker answers", || async {
+            Connection::connect(url, ConnectionProperties::default()).await.is_ok()
+        })
+        .await;
+    }
+
+    /// Kill -9 of the postmaster and of every process below it.
+    pub fn kill_database(&self) {
+        let folder = Path::new(self.at.get("LANDFALL_TEST_PG_CTL")).parent().unwrap();
+        let file = std::fs::read_to_string(folder.join("data/postmaster.pid")).unwrap();
+        let postmaster = file.lines().next().unwrap().trim();
+        let children = Command::new("pgrep").args(["-P", postmaster]).output().unwrap();
+        let children = String::from_utf8_lossy(&children.stdout).into_owned();
+        Command::new("kill").args(["-9", postmaster]).args(children.split_whitespace()).output().unwrap();
+    }
+}
+
+impl Fleet {
+    async fn channel(&self) -> Channel {
+        let database = self.app.database.as_ref().unwrap();
+        let connection = Connection::connect(&database.amqp_url, ConnectionProperties::default()).await.unwrap();
+        connection.create_channel().await.unwrap()
+    }
+
+    pub async fn unbind_a_lane(&self, which: u64) {
+        let prefix = &self.app.database.as_ref().unwrap().prefix;
+        let lane = LANES[usize::try_from(which).unwrap()];
+        let queue = format!("{prefix}.deliveries.{lane}");
+        let exchange = format!("{prefix}.deliveries");
+        self.channel()
+            .await
+            .queue_unbind(queue.into(), exchange.into(), lane.into(), FieldTable::default())
+            .await
+            .unwrap();
+    }
+
+    pub async fn apply_topology(&self) {
+        let mut settings = self.app.settings.clone();
+        settings.insert("LANDFALL_QUEUE_URL".into(), self.app.database.as_ref().unwrap().amqp_url.clone());
+        let (code, said) = Process::run(&["topology", "apply"], &settings).await;
+        assert_eq!(code, 0, "{said}");
+    }
+
+    /// Makes the queue of a service that wants every event.
+    pub async fn listen(&self) {
+        let exchange = format!("{}.events", self.app.database.as_ref().unwrap().prefix);
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+        let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+        let channel = self.channel().await;
+        channel.queue_declare(SERVICE.into(), durable, arguments).await.unwrap();
+        channel
+            .queue_bind(SERVICE.into(), exchange.into(), "#".into(), QueueBindOptions::default(), FieldTable::default())
+            .await
+            .unwrap();
+    }
+
+    /// Ids of all events that the service got.
+    pub async fn heard(&self) -> BTreeSet<String> {
+        let channel = self.channel().await;
+        let mut ids = BTreeSet::new();
+        while let Some(message) = channel.basic_get(SERVICE.into(), BasicGetOptions::default()).await.unwrap() {
+            ids.extend(message.properties.message_id().as_ref().map(ToString::to_string));
+            message.delivery.acker.ack(BasicAckOptions::default()).await.unwrap();
+        }
+        ids
+    }
+}
