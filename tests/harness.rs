@@ -16,6 +16,7 @@ pub mod process;
 #[cfg(feature = "services")]
 pub mod proxy;
 pub mod servers;
+pub mod volume;
 
 use process::Process;
 

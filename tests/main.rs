@@ -13,11 +13,15 @@
 mod harness;
 
 mod backfill;
+#[cfg(feature = "services")]
+mod broker_faults;
 mod command_line;
 mod connect;
 mod contract;
 mod crash;
 mod crash_points;
+#[cfg(feature = "services")]
+mod database_faults;
 mod dev;
 mod drift;
 mod faults;

@@ -38,6 +38,17 @@ impl Database {
         execute(&self.url, sql).await;
     }
 
+    /// Puts every table of ours into a tablespace.
+    pub async fn move_tables_to(&self, tablespace: &str) {
+        self.execute(&format!(
+            "DO $$ DECLARE part record; BEGIN
+               FOR part IN SELECT format('%I.%I', schemaname, tablename) AS name FROM pg_tables WHERE schemaname = 'landfall'
+               LOOP EXECUTE 'ALTER TABLE ' || part.name || ' SET TABLESPACE {tablespace}'; END LOOP;
+             END $$"
+        ))
+        .await;
+    }
+
     /// Removes what this test made on the shared servers.
     pub async fn drop_all(self) {
         execute(&self.admin, &format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name)).await;
@@ -53,7 +64,7 @@ impl Database {
     }
 }
 
-async fn execute(url: &str, sql: &str) {
+pub(super) async fn execute(url: &str, sql: &str) {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
     // The connection does the talking; the client only asks. Both end here.
     tokio::select! {

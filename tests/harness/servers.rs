@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-const STARTED_WITHIN: Duration = Duration::from_secs(30);
+const STARTED_WITHIN: Duration = Duration::from_secs(60);
 
 /// Where a pair of servers is, by the variables that `cargo xtask services` prints.
 #[derive(Clone)]
@@ -40,6 +40,8 @@ impl Servers {
             .arg("services")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            // Its keeper outlives this test for a moment, and must not hold the test's own output open.
+            .stderr(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| panic!("{}: {error}; `cargo build -p xtask` makes it", program.display()));
         let mut found = BTreeMap::new();
@@ -52,7 +54,7 @@ impl Servers {
                 found.insert(name.to_owned(), value.trim_matches('\'').to_owned());
             }
         }
-        panic!("the servers did not start; the reason is above");
+        panic!("the servers did not start: `cargo xtask services` says why");
     }
 
     /// A command of the broker's operator; it must succeed.
@@ -72,6 +74,32 @@ impl Servers {
     /// `pg_ctl` with these arguments, on this server's data.
     pub fn pg_ctl(&self, arguments: &[&str]) {
         self.must("LANDFALL_TEST_PG_CTL", arguments);
+    }
+
+    #[cfg(feature = "services")]
+    pub async fn broker_answers(&self) {
+        let url = self.at.get("LANDFALL_TEST_AMQP_URL");
+        super::within(STARTED_WITHIN, "the broker answers", || async {
+            lapin::Connection::connect(url, lapin::ConnectionProperties::default()).await.is_ok()
+        })
+        .await;
+    }
+
+    /// Where new tables may lie.
+    #[cfg(feature = "services")]
+    pub async fn create_tablespace(&self, name: &str, at: &Path) {
+        let sql = format!("CREATE TABLESPACE {name} LOCATION '{}'", at.display());
+        super::database::execute(self.at.get("LANDFALL_TEST_POSTGRES_URL"), &sql).await;
+    }
+
+    /// Kill -9 of the postmaster and of every process below it.
+    pub fn kill_database(&self) {
+        let folder = Path::new(self.at.get("LANDFALL_TEST_PG_CTL")).parent().unwrap();
+        let file = std::fs::read_to_string(folder.join("data/postmaster.pid")).unwrap();
+        let postmaster = file.lines().next().unwrap().trim();
+        let children = Command::new("pgrep").args(["-P", postmaster]).output().unwrap();
+        let children = String::from_utf8_lossy(&children.stdout).into_owned();
+        Command::new("kill").args(["-9", postmaster]).args(children.split_whitespace()).output().unwrap();
     }
 
     /// A server that was killed leaves processes behind, which hold its data for a moment.

@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tempfile::TempDir;
-
 use crate::harness::process::Process;
+use crate::harness::volume::Volume;
 use crate::harness::{Engine, Options, TestApp, within};
 #[cfg(feature = "services")]
 use crate::harness::{proxy::Proxies, servers::Servers};
+
+/// Small enough to be filled at once.
+const VOLUME_MEBIBYTES: u32 = 96;
 
 /// Whatever was done, all of it answers again within this.
 const HEALED_WITHIN: Duration = Duration::from_secs(120);
@@ -35,7 +37,7 @@ impl Fleet {
             Engine::Embedded => &["receive,work,api"],
             Engine::Cluster => &["receive,api", "work", "work"],
         };
-        let volume = Volume::mount();
+        let volume = Volume::mount(VOLUME_MEBIBYTES, "root");
         let mut options = Options::default().processes(roles);
         if let Some(volume) = &volume {
             let data = volume.path().join("data").display().to_string();
@@ -156,50 +158,5 @@ impl Fleet {
 
     pub async fn end(self) {
         self.app.end().await;
-    }
-}
-
-/// A file system in memory of 96 MiB.
-pub struct Volume(TempDir);
-
-const FILLER: &str = "filler";
-
-impl Volume {
-    /// `None` where this user may not mount.
-    fn mount() -> Option<Volume> {
-        let dir = tempfile::tempdir().unwrap();
-        let mounted = std::process::Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=96m,mode=0700", "tmpfs"])
-            .arg(dir.path())
-            .output();
-        if mounted.is_ok_and(|output| output.status.success()) {
-            return Some(Volume(dir));
-        }
-        println!("no volume of its own could be mounted: full disks are left out");
-        None
-    }
-
-    fn path(&self) -> &std::path::Path {
-        self.0.path()
-    }
-
-    /// Takes all the room there is.
-    pub fn fill(&self) {
-        use std::io::Write;
-        let mut file = std::fs::File::create(self.path().join(FILLER)).unwrap();
-        let block = vec![0; 64 * 1_024];
-        while file.write_all(&block).is_ok() {}
-    }
-
-    pub fn empty(&self) {
-        // It may not have been filled.
-        let _ = std::fs::remove_file(self.path().join(FILLER));
-    }
-}
-
-impl Drop for Volume {
-    fn drop(&mut self) {
-        // Lazily: a process that is being ended may still have files there.
-        let _ = std::process::Command::new("umount").arg("-l").arg(self.path()).status();
     }
 }

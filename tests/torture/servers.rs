@@ -1,9 +1,6 @@
 //! What is done to broker and database, and a service that listens to every event.
 
 use std::collections::BTreeSet;
-use std::path::Path;
-use std::process::Command;
-use std::time::Duration;
 
 use lapin::options::{BasicAckOptions, BasicGetOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
@@ -11,32 +8,9 @@ use lapin::{Channel, Connection, ConnectionProperties};
 
 use super::fleet::Fleet;
 use crate::harness::process::Process;
-use crate::harness::servers::Servers;
-use crate::harness::within;
 
 const LANES: [&str; 4] = ["auth", "urgent", "live", "bulk"];
 const SERVICE: &str = "a-service";
-const STARTED_WITHIN: Duration = Duration::from_secs(60);
-
-impl Servers {
-    pub async fn broker_answers(&self) {
-        let url = self.at.get("LANDFALL_TEST_AMQP_URL");
-        within(STARTED_WITHIN, "the broker answers", || async {
-            Connection::connect(url, ConnectionProperties::default()).await.is_ok()
-        })
-        .await;
-    }
-
-    /// Kill -9 of the postmaster and of every process below it.
-    pub fn kill_database(&self) {
-        let folder = Path::new(self.at.get("LANDFALL_TEST_PG_CTL")).parent().unwrap();
-        let file = std::fs::read_to_string(folder.join("data/postmaster.pid")).unwrap();
-        let postmaster = file.lines().next().unwrap().trim();
-        let children = Command::new("pgrep").args(["-P", postmaster]).output().unwrap();
-        let children = String::from_utf8_lossy(&children.stdout).into_owned();
-        Command::new("kill").args(["-9", postmaster]).args(children.split_whitespace()).output().unwrap();
-    }
-}
 
 impl Fleet {
     async fn channel(&self) -> Channel {

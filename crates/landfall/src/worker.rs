@@ -32,7 +32,7 @@ use crate::wiring::Ports;
 /// Deliveries per transaction.
 const BATCH_MAX: usize = 256;
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
-const PAUSE_MAX: Duration = Duration::from_secs(5);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
 const CONTENTION_MAX: u32 = 20;
 
 /// What planning needs to know, as of now.

@@ -42,7 +42,7 @@ pub const SILENCED_LOG_TARGETS: [&str; 1] = ["lapin::returned_messages"];
 const ASK_DEADLINE: Duration = Duration::from_secs(3);
 
 /// How long a worker that opens a consumer waits for the connection.
-const CONSUME_DEADLINE: Duration = Duration::from_secs(3);
+const CONSUME_DEADLINE: Duration = Duration::from_secs(5);
 
 pub struct RabbitQueue {
     settings: RabbitSettings,

@@ -1,6 +1,6 @@
 //! Keeps one connection to the broker open: connects, watches, connects again.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
@@ -35,12 +35,23 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 pub(super) struct Live {
     pub(super) connection: Arc<Connection>,
     condemned: CancellationToken,
+    /// When the broker last confirmed something on it.
+    confirmed_at: Arc<Mutex<Instant>>,
 }
 
 impl Live {
-    /// After a missed deadline nothing more may be tried on this connection; its supervisor replaces it.
-    pub(super) fn condemn(&self) {
-        self.condemned.cancel();
+    /// The broker confirmed something: this connection is well.
+    pub(super) fn confirmed(&self) {
+        *self.confirmed_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// Something that was begun at `begun` missed its deadline. If nothing else was confirmed meanwhile either, nothing
+    /// more may be tried on this connection, and its supervisor replaces it. Otherwise it is one queue that does not
+    /// answer, and the others must not suffer for it.
+    pub(super) fn condemn_unless_confirmed_since(&self, begun: Instant) {
+        if *self.confirmed_at.lock().unwrap_or_else(PoisonError::into_inner) < begun {
+            self.condemned.cancel();
+        }
     }
 
     fn is_usable(&self) -> bool {
@@ -148,7 +159,11 @@ async fn connect(settings: &RabbitSettings, purpose: &'static str) -> Result<Liv
     if let Some(name) = missing.map_err(|error| error.to_string())?.first() {
         error!("{name} is missing on the broker: run `landfall topology apply`");
     }
-    Ok(Live { connection: Arc::new(connection), condemned: CancellationToken::new() })
+    Ok(Live {
+        connection: Arc::new(connection),
+        condemned: CancellationToken::new(),
+        confirmed_at: Arc::new(Mutex::new(Instant::now())),
+    })
 }
 
 /// Waits until the connection must be replaced, and says why.

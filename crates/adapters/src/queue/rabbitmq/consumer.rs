@@ -6,15 +6,17 @@ mod receipt;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use domain::delivery::Lane;
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join_all};
 use lapin::Acker;
 use lapin::options::{BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::error;
@@ -24,7 +26,10 @@ use super::super::{Consumer, Job, Lease, QueueError};
 use super::connection::Live;
 use super::topology::{lane_queue, refusal, short};
 use super::{ASK_DEADLINE, frames, unavailable, within};
-use pump::{Arrival, Subscription, pump};
+use pump::{Arrival, Feeder, Subscription, feed};
+
+/// How long one lane's queue may take to let us in.
+const SUBSCRIBE_DEADLINE: Duration = Duration::from_secs(3);
 
 /// Jobs of this process that the broker counts as delivered, per lane: prefetched or leased.
 #[derive(Default)]
@@ -79,21 +84,30 @@ pub(super) struct RabbitConsumer {
     _end: DropGuard,
 }
 
+/// Subscribes to every lane. One whose queue does not answer (it has no leader) is tried again in the background: the
+/// others must not wait for it.
 pub(super) async fn open(
     live: &Live,
     prefix: &str,
     held: &Arc<Held>,
     tasks: &TaskTracker,
 ) -> Result<RabbitConsumer, QueueError> {
-    let mut subscriptions = Vec::new();
-    for lane in Lane::ALL {
-        subscriptions.push(subscribe(live, prefix, lane).await?);
-    }
     // Never full: the broker sends no more than this.
     let room: usize = Lane::ALL.into_iter().map(prefetch).map(usize::from).sum();
-    let (sender, inbox) = mpsc::channel(room + 1);
+    let (sender, inbox) = mpsc::channel(room + Lane::ALL.len());
     let end = CancellationToken::new();
-    tasks.spawn(pump(subscriptions, held.clone(), sender, end.clone()));
+    let opening = Lane::ALL.map(|lane| timeout(SUBSCRIBE_DEADLINE, subscribe(live, prefix, lane)));
+    for (lane, opened) in Lane::ALL.into_iter().zip(join_all(opening).await) {
+        let feeder = Feeder {
+            live: live.clone(),
+            prefix: prefix.to_owned(),
+            lane,
+            held: held.clone(),
+            sender: sender.clone(),
+            end: end.clone(),
+        };
+        tasks.spawn(feed(feeder, opened.ok().transpose()?));
+    }
     let buffer = |lane| LaneBuffer { lane, messages: VecDeque::new() };
     Ok(RabbitConsumer { inbox, lanes: Lane::ALL.map(buffer).into(), tasks: tasks.clone(), _end: end.drop_guard() })
 }
@@ -110,7 +124,7 @@ async fn subscribe(live: &Live, prefix: &str, lane: Lane) -> Result<Subscription
         Some((_, text)) => QueueError::Topology(text),
         None => unavailable(error),
     })?;
-    Ok(Subscription { lane, stream, channel })
+    Ok(Subscription { stream, channel })
 }
 
 /// Messages on their way to one consumer. Each may hold several jobs, so less than a lane's weight is enough, and

@@ -10,7 +10,7 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Confirmation};
 use std::sync::Arc;
 use tokio::sync::Mutex;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::super::PublishError;
 use super::RabbitSettings;
@@ -46,12 +46,13 @@ impl EventPublisher {
         let mut kept = self.channel.lock().await;
         for chunk in events.chunks(IN_FLIGHT_MAX) {
             let live = self.link.live()?;
+            let begun = Instant::now();
             let sending = self.send(&live, kept.take(), chunk);
             match timeout(self.timeout, sending).await {
                 Ok(Ok(channel)) => *kept = Some((live, channel)),
                 Ok(Err(error)) => return Err(error),
                 Err(_) => {
-                    live.condemn();
+                    live.condemn_unless_confirmed_since(begun);
                     return Err(PublishError::TimedOut);
                 }
             }

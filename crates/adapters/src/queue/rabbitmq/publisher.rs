@@ -202,8 +202,10 @@ impl Outlet {
             let confirmation = confirming.await?;
             Ok::<_, lapin::Error>((channel, confirmation))
         };
+        let begun = Instant::now();
         match timeout(self.timeout, sending).await {
             Ok(Ok((channel, confirmation))) => {
+                live.confirmed();
                 let result = judge(&confirmation);
                 if result != Err(PublishError::Unavailable) {
                     self.channel = Some((live, channel));
@@ -212,7 +214,7 @@ impl Outlet {
             }
             Ok(Err(error)) => Err(failure(&error)),
             Err(_) => {
-                live.condemn();
+                live.condemn_unless_confirmed_since(begun);
                 Err(PublishError::TimedOut)
             }
         }

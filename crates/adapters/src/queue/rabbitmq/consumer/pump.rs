@@ -1,21 +1,26 @@
-//! Takes what the broker sends as soon as it comes, so that it is counted.
+//! Takes what the broker sends as soon as it comes, so that it is counted: one feeder for each lane.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::delivery::Lane;
 use futures_util::StreamExt;
-use futures_util::stream::{self, select_all};
 use lapin::Channel;
 use lapin::message::Delivery;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
 
 use super::super::super::QueueError;
+use super::super::connection::Live;
 use super::super::{frames, unavailable};
-use super::{Held, HeldJobs};
+use super::{Held, HeldJobs, SUBSCRIBE_DEADLINE, subscribe};
+
+/// Between two tries to subscribe to a queue that does not answer.
+const AGAIN_AFTER: Duration = Duration::from_secs(2);
 
 pub(super) struct Subscription {
-    pub(super) lane: Lane,
     pub(super) stream: lapin::Consumer,
     /// Closed when this is dropped.
     pub(super) channel: Channel,
@@ -28,39 +33,60 @@ pub(super) struct Arrival {
     pub(super) held: HeldJobs,
 }
 
-/// Runs until the consumer is dropped, or until one subscription ends: then the others are of no use either.
-pub(super) async fn pump(
-    subscriptions: Vec<Subscription>,
-    held: Arc<Held>,
-    sender: mpsc::Sender<Result<Arrival, QueueError>>,
-    end: CancellationToken,
-) {
-    let mut channels = Vec::new();
-    let mut streams = Vec::new();
-    for subscription in subscriptions {
-        let lane = subscription.lane;
-        let deliveries = subscription.stream.map(Some);
-        let with_end = deliveries.chain(stream::iter([None]));
-        streams.push(with_end.map(move |next| (lane, next)).boxed());
-        channels.push(subscription.channel);
-    }
-    let mut arrivals = select_all(streams);
+/// What one lane needs to be consumed.
+pub(super) struct Feeder {
+    pub(super) live: Live,
+    pub(super) prefix: String,
+    pub(super) lane: Lane,
+    pub(super) held: Arc<Held>,
+    pub(super) sender: mpsc::Sender<Result<Arrival, QueueError>>,
+    pub(super) end: CancellationToken,
+}
+
+/// Runs until the consumer is dropped, or until the subscription ends: then the other lanes are of no use either.
+pub(super) async fn feed(feeder: Feeder, opened: Option<Subscription>) {
+    let feeding = async {
+        match opened {
+            Some(subscription) => pump(&feeder, subscription).await,
+            None => match insist(&feeder).await {
+                Ok(subscription) => pump(&feeder, subscription).await,
+                Err(error) => error,
+            },
+        }
+    };
+    let error = tokio::select! {
+        () = feeder.end.cancelled() => return,
+        error = feeding => error,
+    };
+    // Whoever no longer leases need not know.
+    feeder.sender.send(Err(error)).await.ok();
+}
+
+/// RabbitMQ 3.10 may leave a queue without a leader after a crash, and then never answers who wants to consume it.
+async fn insist(feeder: &Feeder) -> Result<Subscription, QueueError> {
+    let lane = feeder.lane.label();
+    error!(lane, "the broker does not let us consume the lane {lane}: its queue has no leader; the others are worked");
     loop {
-        let next = tokio::select! {
-            () = end.cancelled() => return,
-            next = arrivals.next() => next,
-        };
-        let arrival = match next {
-            Some((lane, Some(Ok(delivery)))) => {
-                let held = HeldJobs::new(&held, lane, frames::count(&delivery.data));
-                Ok(Arrival { lane, delivery, held })
-            }
-            Some((_, Some(Err(error)))) => Err(unavailable(error)),
-            Some((_, None)) | None => Err(QueueError::Unavailable("the broker ended the subscription".into())),
-        };
-        let is_over = arrival.is_err();
-        if sender.send(arrival).await.is_err() || is_over {
-            return;
+        tokio::time::sleep(AGAIN_AFTER).await;
+        if let Ok(opened) = timeout(SUBSCRIBE_DEADLINE, subscribe(&feeder.live, &feeder.prefix, feeder.lane)).await {
+            info!(lane, "the lane {lane} is consumed again");
+            return opened;
         }
     }
+}
+
+/// Hands on what comes; answers why nothing more does.
+async fn pump(feeder: &Feeder, subscription: Subscription) -> QueueError {
+    let Subscription { mut stream, channel: _open } = subscription;
+    while let Some(next) = stream.next().await {
+        let delivery = match next {
+            Ok(delivery) => delivery,
+            Err(error) => return unavailable(error),
+        };
+        let held = HeldJobs::new(&feeder.held, feeder.lane, frames::count(&delivery.data));
+        if feeder.sender.send(Ok(Arrival { lane: feeder.lane, delivery, held })).await.is_err() {
+            break;
+        }
+    }
+    QueueError::Unavailable("the broker ended the subscription".into())
 }

@@ -1,0 +1,130 @@
+//! A broker that is killed, stopped, cut off or blocked: what is answered, how fast, and what becomes of it.
+//!
+//! Each test has servers of its own. The bounds are those that are promised; the machine is shared with other tests.
+
+use std::time::{Duration, Instant};
+
+use crate::harness::load::Load;
+use crate::harness::servers::Servers;
+use crate::harness::{Engine, Options, TestApp, eventually, terra_says};
+
+/// A kill is noticed, and told to Terra, within this.
+const REFUSED_WITHIN: Duration = Duration::from_secs(3);
+/// From the broker's first answer to our first 200.
+const BACK_WITHIN: Duration = Duration::from_secs(2);
+/// An answer that costs no time, while it is known that nothing can be stored. The goal of 100 ms is that of an idle
+/// machine; a test shares its machine with others.
+const AT_ONCE: Duration = Duration::from_millis(500);
+
+async fn start() -> (Servers, TestApp) {
+    let servers = Servers::start();
+    let app = TestApp::start_with(Engine::Cluster, Options::default().servers(&servers.at)).await;
+    (servers, app)
+}
+
+/// Sends until `status` is answered; how long that took, and the answer itself.
+async fn until(app: &TestApp, status: u16) -> (Duration, Duration) {
+    let begun = Instant::now();
+    for number in 0.. {
+        let body = terra_says::activity(terra_says::user("terra-probe", Some("probe")), &format!("p{number}"), 1.0);
+        let asked = Instant::now();
+        // A trace id of its own, as each of Terra's deliveries has.
+        let trace_id = uuid::Uuid::now_v7().to_string();
+        if app.send(&body, &[("x-terra-trace-id", &trace_id)]).await == status {
+            return (begun.elapsed(), asked.elapsed());
+        }
+        assert!(begun.elapsed() < Duration::from_secs(30), "{status} was never answered");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    unreachable!()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f4_a_broker_that_is_killed_loses_nothing_and_is_back_within_two_seconds() {
+    const ROUNDS: u32 = 4;
+    let (servers, app) = start().await;
+    let mut load = Load::start(&app);
+    let (mut slowest_refusal, mut slowest_return) = (Duration::ZERO, Duration::ZERO);
+    for _ in 0..ROUNDS {
+        load.more(200, 50).await;
+        servers.kill_broker();
+        slowest_refusal = slowest_refusal.max(until(&app, 503).await.0);
+        servers.start_broker();
+        servers.broker_answers().await;
+        slowest_return = slowest_return.max(until(&app, 200).await.0);
+    }
+    load.more(200, 50).await;
+    load.stop().await;
+    println!("{ROUNDS} kills: 503 after {slowest_refusal:?} at most, 200 again {slowest_return:?} after the broker");
+    assert!(slowest_refusal <= REFUSED_WITHIN && slowest_return <= BACK_WITHIN);
+    load.check(&app).await;
+    app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f5_a_broker_that_stops_or_closes_every_connection_is_back_without_a_hand() {
+    let (servers, app) = start().await;
+    let mut load = Load::start(&app);
+    let mut slowest = Duration::ZERO;
+    for round in 0..4 {
+        load.more(200, 50).await;
+        if round % 2 == 0 {
+            servers.rabbitmqctl(&["stop_app"]);
+            servers.rabbitmqctl(&["start_app"]);
+            servers.broker_answers().await;
+        } else {
+            servers.rabbitmqctl(&["close_all_connections", "a test"]);
+        }
+        slowest = slowest.max(until(&app, 200).await.0);
+    }
+    load.more(200, 50).await;
+    load.stop().await;
+    println!("recovered within {slowest:?}");
+    assert!(slowest <= BACK_WITHIN);
+    load.check(&app).await;
+    app.end().await;
+}
+
+/// While an alarm lasts nothing is accepted, each refusal is quick, and consumers go on; after it nothing is lost.
+async fn an_alarm(begin: &[&str], end: &[&str]) {
+    let (servers, app) = start().await;
+    let mut load = Load::start(&app);
+    load.more(200, 50).await;
+    let memory_before = app.metric("landfall_process_resident_memory_bytes").await;
+    servers.rabbitmqctl(begin);
+    let (first, _) = until(&app, 503).await;
+    load.more(503, 200).await;
+    let mut refusals = Vec::new();
+    for _ in 0..50 {
+        refusals.push(until(&app, 503).await.1);
+    }
+    refusals.sort_unstable();
+    eventually("what was accepted is worked off meanwhile", || async {
+        app.get("/v1/queues").await["items"].as_array().unwrap().iter().all(|lane| lane["jobs"] == 0)
+    })
+    .await;
+    let memory_after = app.metric("landfall_process_resident_memory_bytes").await;
+    servers.rabbitmqctl(end);
+    let (back, _) = until(&app, 200).await;
+    load.more(200, 50).await;
+    load.stop().await;
+    let (median, slowest) = (refusals[refusals.len() / 2], refusals[refusals.len() - 1]);
+    println!(
+        "first refusal after {first:?}, then {median:?} in the middle and {slowest:?} at most; back after {back:?}"
+    );
+    println!("resident memory {memory_before} before, {memory_after} at the end of the alarm");
+    assert!(first <= REFUSED_WITHIN && median <= AT_ONCE / 5 && slowest <= AT_ONCE, "{refusals:?}");
+    assert!(memory_after <= memory_before + 64.0 * 1_024.0 * 1_024.0, "memory grows while nothing can be stored");
+    load.check(&app).await;
+    app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f6_a_memory_alarm_refuses_at_once_and_loses_nothing() {
+    an_alarm(&["set_vm_memory_high_watermark", "0.00001"], &["set_vm_memory_high_watermark", "0.4"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f7_a_disk_alarm_refuses_at_once_and_loses_nothing() {
+    an_alarm(&["set_disk_free_limit", "100000GB"], &["set_disk_free_limit", "1GB"]).await;
+}
