@@ -25,6 +25,7 @@ mod database_faults;
 mod dev;
 mod drift;
 mod faults;
+mod embedded_faults;
 mod fetch;
 mod golden;
 mod people;

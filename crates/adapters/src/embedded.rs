@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
 pub(crate) mod lanes;
 pub(crate) mod readers;
@@ -65,6 +65,12 @@ pub enum EmbeddedError {
     Directory { dir: PathBuf, source: std::io::Error },
     #[error("open the database in {}", dir.display())]
     Database { dir: PathBuf, source: rusqlite::Error },
+    #[error(
+        "the database in {} is damaged ({what}). Nothing was changed: copy the directory away, then put a backup in its \
+         place, or rescue what can be read with `sqlite3 landfall.db .recover`. What Terra sent meanwhile comes back \
+         with `landfall recover`", dir.display()
+    )]
+    Damaged { dir: PathBuf, what: String },
     #[error("migrate the database in {}", dir.display())]
     Migration { dir: PathBuf, source: Box<refinery::Error> },
 }
@@ -76,9 +82,15 @@ impl Embedded {
     /// Blocks; call it before serving. Errors: `Locked` while another process has the directory.
     pub fn open(dir: &Path) -> Result<Arc<Embedded>, EmbeddedError> {
         let lock = lock(dir)?;
-        let database = |source| EmbeddedError::Database { dir: dir.to_owned(), source };
+        let database = |source| match damage_seen(&source) {
+            Some(what) => EmbeddedError::Damaged { dir: dir.to_owned(), what },
+            None => EmbeddedError::Database { dir: dir.to_owned(), source },
+        };
         let path = dir.join(FILE);
         let mut connection = open_writer(&path).map_err(database)?;
+        if let Some(what) = damage(&connection).map_err(database)? {
+            return Err(EmbeddedError::Damaged { dir: dir.to_owned(), what });
+        }
         let migrated = migrate(&mut connection)
             .map_err(|source| EmbeddedError::Migration { dir: dir.to_owned(), source: Box::new(source) })?;
         end_leases(&connection).map_err(database)?;
@@ -95,11 +107,14 @@ impl Embedded {
         self.writer.close().await;
     }
 
-    /// Answers if the file can be read and the writer's thread works.
+    /// Answers if the file can be read, and if the disk takes a page: a full one is found out before a webhook is.
     pub(crate) async fn ping(&self) -> Result<(), Unwritten> {
         let read = |connection: &mut Connection| connection.query_row("SELECT 1 FROM schema_level", [], |_| Ok(()));
         self.readers.read(read).await.map_err(|error| Unwritten::from(&error))?;
-        let write = self.writer.write(|_| Ok::<(), Unwritten>(()));
+        let write = self.writer.write(|connection: &mut Connection| {
+            let written = connection.execute("UPDATE schema_level SET readable_from = readable_from", []);
+            written.map(drop).map_err(|error| Unwritten::from(&error))
+        });
         tokio::time::timeout(PING_WAIT_MAX, write).await.unwrap_or(Err(Unwritten::Busy))
     }
 
@@ -158,6 +173,20 @@ fn migrate(connection: &mut Connection) -> Result<Vec<u32>, refinery::Error> {
     }
     let report = migrations::migrations::runner().run(connection)?;
     Ok(report.applied_migrations().iter().filter_map(|migration| u32::try_from(migration.version()).ok()).collect())
+}
+
+/// What is wrong with the structure of the file, if anything: a damaged one must not be written to. Reads every page,
+/// about a gigabyte in a second or two.
+fn damage(connection: &Connection) -> rusqlite::Result<Option<String>> {
+    let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    // The findings name pages and trees, never values.
+    Ok((found != "ok").then(|| found.lines().next().unwrap_or_default().to_owned()))
+}
+
+fn damage_seen(error: &rusqlite::Error) -> Option<String> {
+    let code = error.sqlite_error_code()?;
+    let is_damage = matches!(code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase);
+    is_damage.then(|| Unwritten::from(error).to_string())
 }
 
 /// Whoever held deliveries of the ledger is gone: nobody else had the file. They are due, and remain suspects.

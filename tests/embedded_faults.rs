@@ -1,0 +1,163 @@
+//! The embedded engine under faults of its disk: full, damaged, and whether an answer ever comes before the disk has it.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use crate::harness::dice::Dice;
+use crate::harness::load::Load;
+use crate::harness::process::Process;
+use crate::harness::volume::Volume;
+use crate::harness::{Engine, Options, TestApp, bare_settings, eventually, now_seconds, terra_says};
+
+fn run(summary_id: &str) -> serde_json::Value {
+    terra_says::activity(terra_says::user("terra-ann", Some("ann")), summary_id, 1.0)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f17_a_full_disk_is_answered_503_and_nothing_is_lost() {
+    let Some(volume) = Volume::mount(64, "root") else { return };
+    let options = Options::default().set("LANDFALL_DATA_DIR", volume.path().join("data").display().to_string());
+    let app = TestApp::start_with(Engine::Embedded, options).await;
+    let mut load = Load::start(&app);
+    for _ in 0..3 {
+        load.more(200, 50).await;
+        volume.fill();
+        load.more(503, 30).await;
+        let asked = Instant::now();
+        let large = terra_says::activity(terra_says::user("terra-ann", Some(&"x".repeat(90_000))), "large", 1.0);
+        assert_eq!(app.send(&large, &[]).await, 503, "nor is there room for a large one");
+        assert!(asked.elapsed() < Duration::from_secs(3));
+        let ready = app.http.get(app.api("/readyz")).send().await.unwrap().status().as_u16();
+        assert_eq!(ready, 503, "a receiver that can store nothing is not ready");
+        volume.empty();
+        eventually("accepts again by itself", || async { app.send(&run("again"), &[]).await == 200 }).await;
+    }
+    load.more(200, 50).await;
+    load.stop().await;
+    assert!(load.statuses().keys().all(|status| matches!(status, 200 | 503)), "{:?}", load.statuses());
+    load.check(&app).await;
+    app.end().await;
+}
+
+/// Every 200 that a client sees was written to its socket after an fdatasync of the log that came after its request
+/// was read. What is in one group shares the sync.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f18_every_200_comes_after_the_sync_of_what_it_promises() {
+    const DELIVERIES: usize = 60;
+    let dir = tempfile::tempdir().unwrap();
+    let trace = dir.path().join("trace");
+    let mut app = TestApp::start(Engine::Embedded).await;
+    app.send(&run("warm"), &[]).await;
+    let mut tracer = std::process::Command::new("strace")
+        .args(["-f", "-y", "-s", "24", "-e", "trace=read,recvfrom,write,writev,sendto,pwrite64,fdatasync,fsync", "-o"])
+        .arg(&trace)
+        .args(["-p", &app.processes[0].pid().to_string()])
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("strace, which `cargo xtask test` installs");
+    eventually("strace is attached", || async { std::fs::read_to_string(&trace).is_ok_and(|text| !text.is_empty()) })
+        .await;
+    for number in 0..DELIVERIES {
+        assert_eq!(app.send(&run(&format!("s{number}")), &[]).await, 200);
+    }
+    std::process::Command::new("kill").args(["-INT", &tracer.id().to_string()]).status().unwrap();
+    tracer.wait().unwrap();
+    let text = std::fs::read_to_string(&trace).unwrap();
+    // One request at a time: between two answers there has to be a sync of the log that succeeded.
+    let (mut answers, mut synced) = (0, false);
+    for line in text.lines() {
+        let is_sync = (line.contains("fdatasync(") || line.contains("fsync(")) && line.contains("landfall.db-wal");
+        let resumed = line.contains("fdatasync resumed") || line.contains("fsync resumed");
+        if (is_sync || resumed) && line.trim_end().ends_with("= 0") {
+            synced = true;
+        }
+        if line.contains("HTTP/1.1 200") && line.contains("write") || line.contains("sendto(") && line.contains("HTTP/1.1 200") {
+            assert!(synced, "a 200 before any sync: {line}");
+            answers += 1;
+            synced = false;
+        }
+    }
+    println!("{answers} answers, each after a sync of its own");
+    assert!(answers >= DELIVERIES, "{answers} answers were seen in the trace");
+    app.processes[0].kill();
+    app.start_again().await;
+    app.quiet().await;
+    let kept: BTreeSet<String> = app
+        .all("/v1/users/ann/activities")
+        .await
+        .iter()
+        .map(|activity| activity["summary_id"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(kept.len(), DELIVERIES + 1);
+    app.end().await;
+}
+
+/// What `serve` says of a database that was changed by somebody else.
+async fn serve_on(bytes: &[u8]) -> (i32, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    std::fs::write(data.join("landfall.db"), bytes).unwrap();
+    let mut process = Process::spawn(&["serve"], &bare_settings(dir.path()));
+    let begun = Instant::now();
+    while process.is_alive() && !process.log().contains("API, metrics and probes on") {
+        assert!(begun.elapsed() < Duration::from_secs(30), "neither refused nor served");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    if process.is_alive() {
+        process.kill();
+        return (0, process.log());
+    }
+    let code = process.wait().await.unwrap_or(-1);
+    let log = process.log();
+    assert_eq!(std::fs::read(data.join("landfall.db")).unwrap(), bytes, "a damaged file was written to");
+    (code, log)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f19_a_damaged_file_is_refused_with_what_to_do_and_never_rebuilt() {
+    const FLIPS: u32 = 40;
+    let seed = now_seconds().unsigned_abs();
+    let mut dice = Dice::new(seed);
+    let app = TestApp::start(Engine::Embedded).await;
+    for number in 0..40 {
+        assert_eq!(app.send(&run(&format!("s{number}")), &[]).await, 200);
+    }
+    app.quiet().await;
+    let file = std::path::PathBuf::from(&app.settings["LANDFALL_DATA_DIR"]).join("landfall.db");
+    // Ends in order, so that all of it is in the one file.
+    let copy = file.with_extension("copy");
+    let mut app = app;
+    app.end_process().await;
+    std::fs::copy(&file, &copy).unwrap();
+    let good = std::fs::read(&copy).unwrap();
+    app.start_again().await;
+    app.end().await;
+    assert_eq!(serve_on(&good).await.0, 0, "the copy itself is good");
+
+    let refused = |(code, said): (i32, String)| {
+        assert_eq!(code, 1, "{said}");
+        assert!(said.contains("is damaged") && said.contains("backup") && said.contains("landfall recover"), "{said}");
+    };
+    let mut header = good.clone();
+    header[..64].fill(0xff);
+    refused(serve_on(&header).await);
+    refused(serve_on(&good[..good.len() / 2]).await);
+
+    let mut seen = 0;
+    for _ in 0..FLIPS {
+        let mut flipped = good.clone();
+        let page = usize::try_from(dice.up_to(good.len() as u64 / 4_096)).unwrap() * 4_096;
+        // The head of a page: what the structure of the file hangs on.
+        for offset in 0..8 {
+            flipped[page + offset] ^= 0x5a;
+        }
+        let (code, said) = serve_on(&flipped).await;
+        if code != 0 {
+            assert!(said.contains("is damaged"), "seed {seed}: {said}");
+            seen += 1;
+        }
+    }
+    println!("seed {seed}: {seen} of {FLIPS} damaged pages were noticed at the start");
+    assert!(seen * 10 >= FLIPS * 7, "seed {seed}: only {seen} of {FLIPS}");
+}
