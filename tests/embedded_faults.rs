@@ -71,7 +71,9 @@ async fn f18_every_200_comes_after_the_sync_of_what_it_promises() {
         if (is_sync || resumed) && line.trim_end().ends_with("= 0") {
             synced = true;
         }
-        if line.contains("HTTP/1.1 200") && line.contains("write") || line.contains("sendto(") && line.contains("HTTP/1.1 200") {
+        if line.contains("HTTP/1.1 200") && line.contains("write")
+            || line.contains("sendto(") && line.contains("HTTP/1.1 200")
+        {
             assert!(synced, "a 200 before any sync: {line}");
             answers += 1;
             synced = false;
