@@ -187,11 +187,11 @@ pub enum Schema {
 }
 
 /// The schema level of this binary: it needs exactly what migrations up to here create.
-pub const SCHEMA_VERSION: u32 = 7;
+pub const SCHEMA_VERSION: u32 = 10;
 
 /// The oldest schema this binary still works with. Migrations only expand, so the schema goes first, and processes of
 /// the version before are replaced one by one on it.
-pub const SCHEMA_OLDEST: u32 = 7;
+pub const SCHEMA_OLDEST: u32 = 10;
 
 /// Judges a schema: `version` is the last migration applied, `readable_from` the oldest binary level that it suits,
 /// as its own migrations say.
