@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+pub mod class;
+
 /// Tries before a delivery becomes a dead letter: about 51 minutes of waiting in all.
 pub const ATTEMPTS_MAX: u32 = 12;
 
