@@ -137,7 +137,8 @@ async fn give_up(
     let context = worker::context(ports, config);
     let user = stored.terra_user_id.as_deref();
     let plan = plan::unavailable(job.delivery, failed.reason(), &asked, user, &context);
-    worker::apply_one(Prepared { plan, body: job.body, documents: Vec::new(), attempt }, ports, stop).await;
+    worker::apply_one(Prepared { plan, body: job.body, documents: Vec::new(), attempt, replay: None }, ports, stop)
+        .await;
 }
 
 /// The jobs of ours that this payload would have answered.

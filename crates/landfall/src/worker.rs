@@ -262,7 +262,7 @@ async fn try_prepare(job: &Job, attempt: u32, context: &Context, ports: &Ports) 
         let hint = Hint { id, ..Hint::of(&job.delivery) };
         documents.push(ports.payloads.seal(record.document.clone(), hint).await?);
     }
-    Ok(Prepared { plan, body: job.body.clone(), documents, attempt })
+    Ok(Prepared { plan, body: job.body.clone(), documents, attempt, replay: None })
 }
 
 /// Applies a batch; the inner error is the constraint that refused it.

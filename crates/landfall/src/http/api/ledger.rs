@@ -68,6 +68,7 @@ async fn list(app: &App, filter: Filter) -> Result<HttpResponse, Problem> {
         terra_user_id: given(filter.terra_user_id),
         trace_id: given(filter.trace_id),
         environment: given(filter.environment).map(Environment::new),
+        ..DeliveryFilter::default()
     };
     Ok(listed(&app.ports.store.deliveries(&filter, &page).await?))
 }
