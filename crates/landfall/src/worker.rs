@@ -188,7 +188,7 @@ async fn settle_all(
         }
     }
     for (job, attempt, failure) in failed {
-        record_failure(&job, attempt, &failure, ports, stop).await?;
+        record_failure(&job, attempt, &failure, ports, config, stop).await?;
     }
     Ok(())
 }
@@ -297,12 +297,13 @@ async fn record_failure(
     attempt: u32,
     failure: &Failure,
     ports: &Ports,
+    config: &Config,
     stop: &CancellationToken,
 ) -> Result<(), Stopped> {
     let mut pause = PAUSE_FIRST;
     loop {
         let now = ports.clock.now();
-        let settlement = settle::settle(failure, attempt, now, chance());
+        let settlement = settle::settle(failure, attempt, config.delivery_attempts, now, chance());
         match ports.store.record_failure(job, attempt, &settlement, &failure.reason(), now).await {
             Ok(()) => {
                 let (id, reason) = (job.delivery.id, failure.reason());
