@@ -19,6 +19,7 @@ mod lifecycle;
 mod reconcile;
 mod recover;
 mod relay;
+mod replay;
 mod resolving;
 mod roles;
 mod running;

@@ -13,6 +13,7 @@ use adapters::queue::{Consumer, Job, Lease};
 use adapters::store::{Applied, LedgerOutcome, Prepared, Retry, StoreError};
 use domain::id::derived_uuid;
 use domain::plan::{self, Cause, Context};
+use domain::replay::ReplayId;
 use domain::settle::{self, Failure, Settlement};
 use futures_util::FutureExt;
 use jiff::{SignedDuration, Timestamp};
@@ -148,7 +149,8 @@ pub(crate) async fn run_retries(ports: Ports, config: std::sync::Arc<Config>, st
 }
 
 /// Stopped before everything was settled: what is left stays where it is.
-struct Stopped;
+#[derive(Debug)]
+pub(crate) struct Stopped;
 
 /// Returns once every job has its row in the ledger: done, to be retried, or dead.
 async fn settle_all(
@@ -157,12 +159,26 @@ async fn settle_all(
     config: &Config,
     stop: &CancellationToken,
 ) -> Result<(), Stopped> {
+    for (job, attempt, failure) in apply_all(jobs, None, ports, config, stop).await? {
+        record_failure(&job, attempt, &failure, ports, config, stop).await?;
+    }
+    Ok(())
+}
+
+/// Works jobs to their effects, for a replay if one is named; answers those that failed.
+pub(crate) async fn apply_all(
+    jobs: Vec<(Job, u32)>,
+    replay: Option<ReplayId>,
+    ports: &Ports,
+    config: &Config,
+    stop: &CancellationToken,
+) -> Result<Vec<(Job, u32, Failure)>, Stopped> {
     let context = context(ports, config);
     let mut all = Batch::default();
     let mut failed = Vec::new();
     for (job, attempt) in jobs {
         match prepare(&job, attempt, &context, ports, stop).await? {
-            Ok(ready) => all.push(job, ready),
+            Ok(ready) => all.push(job, Prepared { replay, ..ready }),
             Err(failure) => failed.push((job, attempt, failure)),
         }
     }
@@ -187,10 +203,7 @@ async fn settle_all(
             Err(_) => batches.extend(batch.halves()),
         }
     }
-    for (job, attempt, failure) in failed {
-        record_failure(&job, attempt, &failure, ports, config, stop).await?;
-    }
-    Ok(())
+    Ok(failed)
 }
 
 /// Deliveries of one transaction, each beside its job.
@@ -313,7 +326,7 @@ async fn record_failure(
                         LedgerOutcome::Retry
                     }
                     Settlement::Dead { .. } => {
-                        error!(delivery.id = %id, reason, "a delivery is dead: `landfall deliveries show {id}`");
+                        error!(delivery.id = %id, reason, "a delivery is dead: `landfall dead show {id}`");
                         LedgerOutcome::Dead
                     }
                 };
@@ -335,6 +348,10 @@ fn report(batch: &[Prepared], applied: &[Applied], drift: &DriftLog, now: Timest
     let end_to_end = histogram!(telemetry::END_TO_END);
     for (prepared, applied) in batch.iter().zip(applied) {
         let Cause::Delivery(delivery) = &prepared.plan.cause else { continue };
+        if prepared.replay.is_some() {
+            // Settled before: its run counts it.
+            continue;
+        }
         let outcome = match applied {
             Applied::Stored { .. } => LedgerOutcome::Processed,
             Applied::AlreadyProcessed => LedgerOutcome::Duplicate,

@@ -66,6 +66,7 @@ impl Config {
             retention_deliveries: check.parsed("retention_deliveries", units::duration),
             terra_admin_token: check.optional("terra_admin_token").map(SecretString::from),
             delivery_attempts: check.parsed("delivery_attempts", at_least_one),
+            replay_rate: check.parsed("replay_rate", at_least_one),
             recover_rate: check.parsed("recover_rate", number),
             reconcile_every: check.parsed("reconcile_every", units::duration),
             reconcile_revoke_max: check.parsed("reconcile_revoke_max", percent),

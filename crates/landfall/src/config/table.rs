@@ -93,6 +93,11 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Some("12"),
         "tries before a delivery that fails is a dead letter; 12 are about 51 minutes",
     ),
+    plain(
+        "replay_rate",
+        Some("100"),
+        "deliveries a second that a replay works at most, unless it is asked for with another rate",
+    ),
     plain("recover_rate", Some("5"), "events a second that `recover` asks Terra to send again"),
     plain("reconcile_every", Some("6h"), "how often to compare with Terra's list of users; 0: only when asked"),
     plain(
