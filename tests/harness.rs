@@ -11,6 +11,7 @@ use tempfile::TempDir;
 pub mod browser;
 pub mod database;
 pub mod load;
+pub mod poison;
 pub mod process;
 #[cfg(feature = "services")]
 pub mod proxy;
