@@ -21,6 +21,8 @@ const COMMANDS: &[&str] = &[
     "connections",
     "backfill",
     "deliveries",
+    "dead",
+    "replay",
     "reconcile",
     "recover",
     "stats",

@@ -12,6 +12,7 @@ pub mod browser;
 pub mod database;
 pub mod dice;
 pub mod load;
+pub mod poison;
 pub mod process;
 #[cfg(feature = "services")]
 pub mod proxy;

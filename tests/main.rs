@@ -22,6 +22,7 @@ mod crash;
 mod crash_points;
 #[cfg(feature = "services")]
 mod database_faults;
+mod dead_letters;
 mod dev;
 mod drift;
 mod embedded_faults;
@@ -33,6 +34,7 @@ mod privacy;
 mod receive;
 mod reconcile;
 mod recover;
+mod replays;
 mod reproject;
 mod scenarios;
 mod services;

@@ -7,6 +7,7 @@ mod postgres;
 
 mod any_order;
 mod backfill;
+mod dead;
 mod duplicates;
 mod events;
 mod fetch;
@@ -16,6 +17,7 @@ mod merging;
 mod reconcile;
 mod records;
 mod recover;
+mod replay;
 mod resolver;
 mod sessions;
 mod silence;
@@ -165,6 +167,20 @@ mod reference_is_the_user {
         recover::what_was_processed_under_its_trace_id_has_arrived,
         recover::requests_of_a_recovery_are_counted_by_their_end,
         recover::pauses_in_what_was_received_are_found_longest_first,
+        dead::dead_letters_are_grouped_by_their_cause,
+        dead::deliveries_are_chosen_by_what_they_are,
+        dead::discarded_dead_letters_are_none_and_are_remembered,
+        dead::the_audit_pages_newest_first_and_is_filtered,
+        replay::what_was_processed_is_replayed_without_a_second_effect,
+        replay::a_dead_letter_takes_effect_once_and_is_told_as_a_replay,
+        replay::a_dead_connect_is_history_once_however_often_it_is_replayed,
+        replay::newer_data_survives_a_replay,
+        replay::a_replay_changes_what_it_can_change,
+        replay::a_dead_copy_of_what_was_processed_is_a_duplicate_after_its_replay,
+        replay::what_was_set_aside_or_too_old_takes_effect_when_it_can,
+        replay::what_fails_again_stays_dead_with_its_new_reason,
+        replay::a_run_is_kept_and_changed_only_from_where_it_was,
+        replay::deliveries_of_a_run_come_in_order_and_the_lost_ones_are_named,
         usage::a_delivery_is_counted_once_however_often_it_is_handed_out,
         usage::what_is_kept_without_effects_is_counted_once,
         usage::data_that_changes_no_record_is_told_apart,

@@ -11,23 +11,25 @@
 //!
 //! Times and ids come from the caller.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::backfill::BackfillState;
 use domain::fetch::{FetchJob, PauseScope, Reaction};
 use domain::id::{
-    BackfillId, ConnectionId, Environment, EventId, FetchJobId, RecordId, ReferenceId, SessionId, UserId,
+    BackfillId, ConnectionId, DeliveryId, Environment, EventId, FetchJobId, RecordId, ReferenceId, SessionId, UserId,
 };
 use domain::outgoing::Published;
 use domain::plan::{Plan, Sighting};
 use domain::reconcile::run::Reconcile;
 use domain::reconcile::{Known, ReconcileId};
-use domain::record::Scores;
+use domain::record::{Kept, RecordKey, Scores};
 use domain::recover::{Missed, MissedState, Pause, Recovery, RecoveryId};
+use domain::replay::{ItemState, Items, Replay, ReplayId, Selection, State};
 use domain::session::ConnectSession;
 use domain::settle::Settlement;
+use domain::settle::class::Class;
 use domain::silence::{Judgement, Seen};
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
@@ -42,12 +44,14 @@ pub mod embedded;
 mod fetching;
 pub mod postgres;
 mod record_table;
+mod replay;
 pub mod tx;
 pub mod view;
 pub mod why;
 
 pub use backfill::{BackfillRound, Notes};
 pub use fetching::FetchAsk;
+pub use replay::{Audit, AuditFilter, AuditView, Counted, DeadGroup, Preview, ReplayItem, ReplayedView, Selected};
 pub use tx::{LedgerOutcome, Reprojection, StoredDocument};
 pub use view::{
     AuthEventView, BackfillView, ConnectionView, DeliveryView, DriftView, FetchView, Listing, Page, RecordView,
@@ -63,6 +67,8 @@ pub struct Prepared {
     pub documents: Vec<Sealed>,
     /// Which try this is, counted from 1.
     pub attempt: u32,
+    /// The run that works it again, if one does: it takes effect once per run, whether or not it was processed before.
+    pub replay: Option<ReplayId>,
 }
 
 /// What applying did, per plan of the batch.
@@ -243,6 +249,12 @@ pub struct DeliveryFilter {
     pub terra_user_id: Option<String>,
     pub trace_id: Option<String>,
     pub environment: Option<Environment>,
+    pub class: Option<Class>,
+    pub fingerprint: Option<String>,
+    /// The last replay that worked it again.
+    pub replay: Option<ReplayId>,
+    /// Received within.
+    pub span: Span,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -546,6 +558,71 @@ pub trait Store: Send + Sync {
         to: Timestamp,
         longer_than: SignedDuration,
     ) -> Result<Vec<Pause>, StoreError>;
+
+    // --- replays and dead letters
+
+    /// Deliveries that match, in the order of their ids, after `after` and received until `until`. Never one whose payload
+    /// lies in storage: its link is past.
+    async fn select_deliveries(
+        &self,
+        selection: &Selection,
+        after: Option<DeliveryId>,
+        until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Selected>, StoreError>;
+    /// What is kept under these keys right now; locks nothing.
+    async fn kept_records(&self, keys: &[RecordKey]) -> Result<BTreeMap<RecordKey, Kept>, StoreError>;
+    /// Adds a run (`was` is `None`), or changes one that is still in the state `was`; false where it is not, and then
+    /// nothing was kept. The entry of the audit is written with it.
+    async fn write_replay(
+        &self,
+        run: &Replay,
+        was: Option<State>,
+        audit: Option<&Audit>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError>;
+    /// Adds chosen deliveries, each once, and keeps how far the counting is; false where it was stopped meanwhile.
+    async fn add_replay_items(&self, run: &Replay, items: &[Counted], now: Timestamp) -> Result<bool, StoreError>;
+    async fn replay(&self, id: ReplayId) -> Result<Option<Replay>, StoreError>;
+    /// Newest first.
+    async fn replays(&self, page: &Page) -> Result<Listing<Replay>, StoreError>;
+    /// The oldest that is to be counted, else the oldest that runs.
+    async fn next_replay(&self) -> Result<Option<Replay>, StoreError>;
+    async fn replay_preview(&self, id: ReplayId) -> Result<Preview, StoreError>;
+    async fn replay_counts(&self, id: ReplayId) -> Result<Items, StoreError>;
+    /// Pending deliveries of a run, in the order of their ids.
+    async fn replay_items(&self, id: ReplayId, limit: u32) -> Result<Vec<ReplayItem>, StoreError>;
+    /// Deliveries of a run and what became of them, in the order of their ids; `state` of `None` is any.
+    async fn replayed(
+        &self,
+        id: ReplayId,
+        state: Option<ItemState>,
+        page: &Page,
+    ) -> Result<Listing<ReplayedView>, StoreError>;
+    /// Keeps that a pending delivery of a run failed again. A dead letter stays one, with the new reason.
+    async fn fail_replay(&self, id: ReplayId, job: &Job, reason: &str, now: Timestamp) -> Result<(), StoreError>;
+    /// Keeps that a pending delivery of a run is past the retention.
+    async fn replay_gone(&self, id: ReplayId, delivery: DeliveryId) -> Result<(), StoreError>;
+    /// Makes what failed in a run pending again.
+    async fn retry_failed_items(&self, id: ReplayId) -> Result<(), StoreError>;
+    /// Dead letters that match, by fingerprint.
+    async fn dead_groups(&self, selection: &Selection, page: &Page) -> Result<Listing<DeadGroup>, StoreError>;
+    /// Marks at most `limit` dead letters that match as discarded by the actor of the entry, which gets their number as
+    /// `deliveries`; answers how many.
+    async fn discard(
+        &self,
+        selection: &Selection,
+        reason: &str,
+        audit: &Audit,
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<u64, StoreError>;
+
+    // --- audit
+
+    async fn audit(&self, entry: &Audit, now: Timestamp) -> Result<(), StoreError>;
+    /// Newest first.
+    async fn audits(&self, filter: &AuditFilter, page: &Page) -> Result<Listing<AuditView>, StoreError>;
 
     // --- silence
 

@@ -72,7 +72,7 @@ pub enum Lane {
     /// `s3_payload`: its link lives for minutes.
     Urgent,
     Live,
-    /// Chunks of large requests, answers to our own fetches, replays.
+    /// Chunks of large requests and answers to our own fetches.
     Bulk,
 }
 

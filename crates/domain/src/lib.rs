@@ -14,6 +14,7 @@ pub mod plan;
 pub mod reconcile;
 pub mod record;
 pub mod recover;
+pub mod replay;
 pub mod session;
 pub mod settle;
 pub mod silence;

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-/// Tries before a delivery becomes a dead letter: about 51 minutes of waiting in all.
+pub mod class;
+
+/// Tries before a delivery becomes a dead letter, unless the settings say otherwise: about 51 minutes of waiting in all.
 pub const ATTEMPTS_MAX: u32 = 12;
 
 /// Tries whose worker died before a delivery is a dead letter. From the first on it is tried alone, so that it takes
@@ -45,11 +47,11 @@ pub enum Settlement {
     Dead { reason: String },
 }
 
-/// Decides on a delivery that failed for the `attempt`-th time (counted from 1).
+/// Decides on a delivery that failed for the `attempt`-th time (counted from 1) out of `attempts_max`.
 ///
 /// - Units: `jitter` in 0.0..1.0, drawn by the caller.
-pub fn settle(failure: &Failure, attempt: u32, now: Timestamp, jitter: f64) -> Settlement {
-    if attempt >= ATTEMPTS_MAX || *failure == Failure::Crashed {
+pub fn settle(failure: &Failure, attempt: u32, attempts_max: u32, now: Timestamp, jitter: f64) -> Settlement {
+    if attempt >= attempts_max || *failure == Failure::Crashed {
         return Settlement::Dead { reason: failure.reason() };
     }
     let wait = SignedDuration::try_from(backoff(attempt, jitter)).unwrap_or(SignedDuration::from_secs(600));
@@ -84,16 +86,16 @@ mod tests {
     fn the_last_attempt_ends_in_a_dead_letter() {
         let now = Timestamp::UNIX_EPOCH;
         let failure = Failure::Rejected { constraint: "activity_check".into() };
-        assert!(matches!(settle(&failure, 1, now, 0.5), Settlement::RetryAt(at) if at > now));
+        assert!(matches!(settle(&failure, 1, ATTEMPTS_MAX, now, 0.5), Settlement::RetryAt(at) if at > now));
         assert_eq!(
-            settle(&failure, ATTEMPTS_MAX, now, 0.5),
+            settle(&failure, ATTEMPTS_MAX, ATTEMPTS_MAX, now, 0.5),
             Settlement::Dead { reason: "rejected:activity_check".into() }
         );
     }
 
     #[test]
     fn what_kills_its_worker_is_not_tried_for_an_hour() {
-        let settled = settle(&Failure::Crashed, CRASHES_MAX, Timestamp::UNIX_EPOCH, 0.5);
+        let settled = settle(&Failure::Crashed, CRASHES_MAX, ATTEMPTS_MAX, Timestamp::UNIX_EPOCH, 0.5);
         assert_eq!(settled, Settlement::Dead { reason: "crashed".into() });
     }
 

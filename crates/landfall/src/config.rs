@@ -53,6 +53,10 @@ pub(crate) struct Config {
     pub(crate) retention_deliveries: Duration,
     /// Access to Terra's own log of deliveries.
     pub(crate) terra_admin_token: Option<SecretString>,
+    /// Tries before a delivery that fails is a dead letter.
+    pub(crate) delivery_attempts: u32,
+    /// Deliveries a second that a replay works, where it does not say itself.
+    pub(crate) replay_rate: u32,
     /// Events a second that Terra is asked to send again.
     pub(crate) recover_rate: u32,
     /// How often to compare with Terra's list of users; zero: only when asked.

@@ -43,7 +43,7 @@ pub(crate) async fn run(ports: Ports, config: Arc<Config>, stop: CancellationTok
         let due = retrying::due(RetryOf::Download, LEASE, AT_ONCE, &ports).await;
         let mut is_idle = due.is_empty();
         join_all(due.into_iter().map(|retry| one(retry, &ports, &config, &stop))).await;
-        if let Some(suspect) = retrying::suspect(RetryOf::Download, LEASE, &ports, &stop).await {
+        if let Some(suspect) = retrying::suspect(RetryOf::Download, LEASE, &ports, &config, &stop).await {
             is_idle = false;
             one(suspect, &ports, &config, &stop).await;
         }
@@ -135,7 +135,8 @@ async fn give_up(
     let context = worker::context(ports, config);
     let user = stored.terra_user_id.as_deref();
     let plan = plan::unavailable(job.delivery, failed.reason(), &asked, user, &context);
-    worker::apply_one(Prepared { plan, body: job.body, documents: Vec::new(), attempt }, ports, stop).await;
+    worker::apply_one(Prepared { plan, body: job.body, documents: Vec::new(), attempt, replay: None }, ports, stop)
+        .await;
 }
 
 /// The jobs of ours that this payload would have answered.

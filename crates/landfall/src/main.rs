@@ -19,6 +19,7 @@ mod lifecycle;
 mod reconcile;
 mod recover;
 mod relay;
+mod replay;
 mod resolving;
 mod retrying;
 mod roles;
@@ -58,6 +59,10 @@ enum Command {
     Backfill(command::backfill::Args),
     /// The ledger of deliveries
     Deliveries(command::deliveries::Args),
+    /// Deliveries that failed for good: by cause, replay, discard
+    Dead(command::dead::Args),
+    /// Work deliveries again from their stored bytes
+    Replay(command::replay::Args),
     /// Compare with Terra's own list of users now
     Reconcile(command::reconcile::Args),
     /// Get back what was lost while Landfall could not be reached
@@ -109,6 +114,8 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Connections(args) => command::connections::run(args).await,
         Command::Backfill(args) => command::backfill::run(args).await,
         Command::Deliveries(args) => command::deliveries::run(args).await,
+        Command::Dead(args) => command::dead::run(args).await,
+        Command::Replay(args) => command::replay::run(args).await,
         Command::Reconcile(args) => command::reconcile::run(args).await,
         Command::Recover(args) => command::recover::run(args).await,
         Command::Stats(args) => command::stats::run(args).await,

@@ -285,6 +285,7 @@ impl Work<'_> {
                     body: Sealed(Bytes::new()),
                     documents: Vec::new(),
                     attempt: 1,
+                    replay: None,
                 })
                 .collect();
             self.ports.store.apply(&batch, now).await.context("store what Terra's list told")?;

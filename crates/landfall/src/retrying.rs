@@ -34,7 +34,7 @@ pub(crate) async fn run(ports: Ports, config: Arc<Config>, stop: CancellationTok
         let numbered = |Retry { job, attempts, .. }: Retry| (job, attempts);
         worker::work_all(together.into_iter().map(numbered).collect(), &ports, &config, &stop).await;
         // Leased only now: it must not count as a try of this one if the others end us.
-        if let Some(alone) = suspect(RetryOf::Work, LEASE, &ports, &stop).await {
+        if let Some(alone) = suspect(RetryOf::Work, LEASE, &ports, &config, &stop).await {
             is_idle = false;
             worker::work_all(vec![numbered(alone)], &ports, &config, &stop).await;
         }
@@ -62,6 +62,7 @@ pub(crate) async fn suspect(
     of: RetryOf,
     hidden: SignedDuration,
     ports: &Ports,
+    config: &Config,
     stop: &CancellationToken,
 ) -> Option<Retry> {
     let now = ports.clock.now();
@@ -74,6 +75,6 @@ pub(crate) async fn suspect(
     }
     let id = retry.job.delivery.id;
     error!(delivery.id = %id, "delivery {id} ended its worker {} times", retry.crashes);
-    worker::give_up(&retry.job, retry.attempts, &Failure::Crashed, ports, stop).await;
+    worker::give_up(&retry.job, retry.attempts, &Failure::Crashed, ports, config, stop).await;
     None
 }

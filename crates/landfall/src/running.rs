@@ -21,7 +21,8 @@ use crate::roles::Roles;
 use crate::telemetry::{DoorMetrics, UPKEEP_EVERY};
 use crate::wiring::{self, Ports};
 use crate::{
-    backfills, downloads, drift, fetcher, reconcile, recover, relay, resolving, retrying, silence, upkeep, worker,
+    backfills, downloads, drift, fetcher, reconcile, recover, relay, replay, resolving, retrying, silence, upkeep,
+    worker,
 };
 
 /// For publishes in flight when everything that publishes has ended.
@@ -202,6 +203,7 @@ impl Running {
         tasks.spawn(drift::run(ports.clone(), stop()));
         tasks.spawn(reconcile::run(ports.clone(), config.clone(), stop()));
         tasks.spawn(recover::run(ports.clone(), config.clone(), stop()));
+        tasks.spawn(replay::run(ports.clone(), config.clone(), stop()));
         tasks.spawn(silence::run(ports.clone(), config.clone(), stop()));
         if let Some(resolver) = &ports.resolver {
             tasks.spawn(resolving::run(ports.clone(), resolver.clone(), stop()));

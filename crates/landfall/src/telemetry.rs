@@ -41,6 +41,7 @@ pub(crate) const EVENTS_HELD: &str = "landfall_events_held";
 pub(crate) const EVENTS_PUBLISHED: &str = "landfall_events_published_total";
 pub(crate) const DOWNLOADS: &str = "landfall_payload_downloads_total";
 pub(crate) const DRIFT: &str = "landfall_drift_total";
+pub(crate) const REPLAYED: &str = "landfall_replayed_total";
 pub(crate) const RECONCILES: &str = "landfall_reconciles_total";
 pub(crate) const RECONCILE_REFUSED: &str = "landfall_reconcile_refused";
 pub(crate) const SILENT_PROVIDERS: &str = "landfall_silent_providers";
@@ -119,6 +120,10 @@ fn describe() {
     describe_gauge!(OUTBOX_PENDING, "events that may be published and are not; held ones not counted");
     describe_gauge!(EVENTS_HELD, "events that wait for an undoubted user");
     describe_counter!(EVENTS_PUBLISHED, "events given a position and published");
+    describe_counter!(REPLAYED, "deliveries worked again by replays, by outcome");
+    for outcome in ["applied", "failed", "gone"] {
+        counter!(REPLAYED, "outcome" => outcome).absolute(0);
+    }
     describe_counter!(RECONCILES, "comparisons with Terra's list of users, by outcome");
     describe_gauge!(RECONCILE_REFUSED, "1 while the last one revoked nobody because so many were gone");
     describe_gauge!(SILENT_PROVIDERS, "1 while a provider delivers nothing of a kind to any of its connections");

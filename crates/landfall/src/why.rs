@@ -318,8 +318,11 @@ async fn events(
     let mut possible: Vec<EventId> = Vec::new();
     for record in records {
         for delivery in deliveries.iter().filter(|delivery| delivery.outcome == LedgerOutcome::Processed) {
-            for verb in ["upserted", "deleted"] {
-                possible.push(record_event_id(delivery.id.0.as_bytes(), kind.label(), verb, record.id));
+            let replayed = delivery.replay.map(|run| run.cause(delivery.id));
+            for cause in std::iter::once(delivery.id.0).chain(replayed) {
+                for verb in ["upserted", "deleted"] {
+                    possible.push(record_event_id(cause.as_bytes(), kind.label(), verb, record.id));
+                }
             }
         }
     }
@@ -355,7 +358,7 @@ fn delivery_seen(row: &DeliveryView) -> DeliverySeen {
             LedgerOutcome::SetAside => Outcome::SetAside,
             LedgerOutcome::Quarantined => Outcome::Quarantined,
             LedgerOutcome::Retry => Outcome::Retry,
-            LedgerOutcome::Dead => Outcome::Dead,
+            LedgerOutcome::Dead | LedgerOutcome::Discarded => Outcome::Dead,
         },
         reason: row.reason.clone(),
         retry_at: row.retry_at,

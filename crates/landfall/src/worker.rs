@@ -13,6 +13,7 @@ use adapters::queue::{Consumer, Job, Lease};
 use adapters::store::{Applied, LedgerOutcome, Prepared, StoreError};
 use domain::id::derived_uuid;
 use domain::plan::{self, Cause, Context};
+use domain::replay::ReplayId;
 use domain::settle::{self, Failure, Settlement};
 use fail::fail_point;
 use futures_util::FutureExt;
@@ -134,8 +135,15 @@ pub(crate) async fn work_all(jobs: Vec<(Job, u32)>, ports: &Ports, config: &Conf
 }
 
 /// Settles a delivery that nobody should try any more.
-pub(crate) async fn give_up(job: &Job, attempt: u32, failure: &Failure, ports: &Ports, stop: &CancellationToken) {
-    if record_failure(job, attempt, failure, ports, stop).await.is_err() {
+pub(crate) async fn give_up(
+    job: &Job,
+    attempt: u32,
+    failure: &Failure,
+    ports: &Ports,
+    config: &Config,
+    stop: &CancellationToken,
+) {
+    if record_failure(job, attempt, failure, ports, config, stop).await.is_err() {
         info!("stopped before a delivery was settled; it comes again");
     }
 }
@@ -148,7 +156,8 @@ pub(crate) async fn apply_one(prepared: Prepared, ports: &Ports, stop: &Cancella
 }
 
 /// Stopped before everything was settled: what is left stays where it is.
-struct Stopped;
+#[derive(Debug)]
+pub(crate) struct Stopped;
 
 /// Returns once every job has its row in the ledger: done, to be retried, or dead.
 async fn settle_all(
@@ -157,12 +166,26 @@ async fn settle_all(
     config: &Config,
     stop: &CancellationToken,
 ) -> Result<(), Stopped> {
+    for (job, attempt, failure) in apply_all(jobs, None, ports, config, stop).await? {
+        record_failure(&job, attempt, &failure, ports, config, stop).await?;
+    }
+    Ok(())
+}
+
+/// Works jobs to their effects, for a replay if one is named; answers those that failed.
+pub(crate) async fn apply_all(
+    jobs: Vec<(Job, u32)>,
+    replay: Option<ReplayId>,
+    ports: &Ports,
+    config: &Config,
+    stop: &CancellationToken,
+) -> Result<Vec<(Job, u32, Failure)>, Stopped> {
     let context = context(ports, config);
     let mut all = Batch::default();
     let mut failed = Vec::new();
     for (job, attempt) in jobs {
         match prepare(&job, attempt, &context, ports, stop).await? {
-            Ok(ready) => all.push(job, ready),
+            Ok(ready) => all.push(job, Prepared { replay, ..ready }),
             Err(failure) => failed.push((job, attempt, failure)),
         }
     }
@@ -187,10 +210,7 @@ async fn settle_all(
             Err(_) => batches.extend(batch.halves()),
         }
     }
-    for (job, attempt, failure) in failed {
-        record_failure(&job, attempt, &failure, ports, stop).await?;
-    }
-    Ok(())
+    Ok(failed)
 }
 
 /// Deliveries of one transaction, each beside its job.
@@ -264,7 +284,7 @@ async fn try_prepare(job: &Job, attempt: u32, context: &Context, ports: &Ports) 
         let hint = Hint { id, ..Hint::of(&job.delivery) };
         documents.push(ports.payloads.seal(record.document.clone(), hint).await?);
     }
-    Ok(Prepared { plan, body: job.body.clone(), documents, attempt })
+    Ok(Prepared { plan, body: job.body.clone(), documents, attempt, replay: None })
 }
 
 /// Where a test may have a payload of its own end the process, as a bug of ours might.
@@ -305,12 +325,13 @@ async fn record_failure(
     attempt: u32,
     failure: &Failure,
     ports: &Ports,
+    config: &Config,
     stop: &CancellationToken,
 ) -> Result<(), Stopped> {
     let mut pause = PAUSE_FIRST;
     loop {
         let now = ports.clock.now();
-        let settlement = settle::settle(failure, attempt, now, chance());
+        let settlement = settle::settle(failure, attempt, config.delivery_attempts, now, chance());
         match ports.store.record_failure(job, attempt, &settlement, &failure.reason(), now).await {
             Ok(()) => {
                 let (id, reason) = (job.delivery.id, failure.reason());
@@ -320,7 +341,7 @@ async fn record_failure(
                         LedgerOutcome::Retry
                     }
                     Settlement::Dead { .. } => {
-                        error!(delivery.id = %id, reason, "a delivery is dead: `landfall deliveries show {id}`");
+                        error!(delivery.id = %id, reason, "a delivery is dead: `landfall dead show {id}`");
                         LedgerOutcome::Dead
                     }
                 };
@@ -342,6 +363,10 @@ fn report(batch: &[Prepared], applied: &[Applied], drift: &DriftLog, now: Timest
     let end_to_end = histogram!(telemetry::END_TO_END);
     for (prepared, applied) in batch.iter().zip(applied) {
         let Cause::Delivery(delivery) = &prepared.plan.cause else { continue };
+        if prepared.replay.is_some() {
+            // Settled before: its run counts it.
+            continue;
+        }
         let outcome = match applied {
             Applied::Stored { .. } => LedgerOutcome::Processed,
             Applied::AlreadyProcessed => LedgerOutcome::Duplicate,

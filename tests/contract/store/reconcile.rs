@@ -69,6 +69,7 @@ async fn reconcile(store: &dyn Store, person: &str, happened: usize) -> Vec<&'st
             body: seal(b""),
             documents: Vec::new(),
             attempt: 1,
+            replay: None,
         })
         .collect();
     store.apply(&batch, at(seconds)).await.unwrap();

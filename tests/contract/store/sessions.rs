@@ -56,8 +56,13 @@ async fn confirm(store: &dyn Store, session: SessionId, id: &str, now: Timestamp
     };
     let context = Context { backfill_days: BACKFILL_DAYS, ..Context::default() };
     let plan = confirmed(session, &environment(), &user, now, &context);
-    let prepared =
-        adapters::store::Prepared { plan, body: super::support::seal(b""), documents: Vec::new(), attempt: 1 };
+    let prepared = adapters::store::Prepared {
+        plan,
+        body: super::support::seal(b""),
+        documents: Vec::new(),
+        attempt: 1,
+        replay: None,
+    };
     store.apply(&[prepared], now).await.unwrap();
 }
 

@@ -139,7 +139,7 @@ impl Sent {
         let body = Bytes::from(body);
         let plan = plan(self.delivery(), &body, &context);
         let documents = plan.records.iter().map(|record| seal(&record.document)).collect();
-        Prepared { plan, body: seal(&body), documents, attempt: 1 }
+        Prepared { plan, body: seal(&body), documents, attempt: 1, replay: None }
     }
 }
 

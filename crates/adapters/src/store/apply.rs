@@ -8,7 +8,11 @@
 //! side by side under the shared lock, on row locks taken in ascending order. A batch that may change a conclusion
 //! (a lifecycle event, a new alias, another reference) runs alone under the exclusive lock, reads whole components,
 //! and concludes them anew. A batch that finds out half-way that it should have been alone says so and is run again.
+//!
+//! A replay goes the same way under the same keys. What was processed does not stop it, but what happens once is left out
+//! of its plan; and its own row, settled with the effects, stops it from happening twice in one run.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 
 use domain::delivery::Origin;
@@ -28,6 +32,7 @@ mod claim;
 mod doubt;
 mod identity;
 mod records;
+mod replay;
 mod resolver;
 mod silence;
 mod usage;
@@ -36,6 +41,7 @@ use claim::{Verdict, claim};
 use identity::{Identity, reconclude, touch};
 pub use identity::{parting, revise};
 use records::{Owners, write_records};
+use replay::Replayed;
 
 /// How a batch runs beside others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,16 +71,31 @@ pub async fn apply<T: Tx + ?Sized>(
     now: Timestamp,
 ) -> Result<Tried, StoreError> {
     tx.lock_identity(mode == Mode::Exclusive).await?;
-    let verdicts = claim(tx, batch, now).await?;
+    let replayed = replay::lock(tx, batch).await?;
+    let verdicts = claim(tx, batch, &replayed, now).await?;
     fail_point!("inbox_inserted", |_| std::process::abort());
-    let fresh: Vec<usize> = (0..batch.len()).filter(|index| verdicts[*index] == Verdict::Fresh).collect();
-    let plans: Vec<&Plan> = fresh.iter().map(|index| &batch[*index].plan).collect();
+    let fresh: Vec<usize> = (0..batch.len()).filter(|index| verdicts[*index].is_effective()).collect();
+    let plans: Vec<Cow<'_, Plan>> =
+        fresh.iter().map(|index| effective(&batch[*index].plan, verdicts[*index])).collect();
+    let plans: Vec<&Plan> = plans.iter().map(Cow::as_ref).collect();
 
     let everything: Vec<&Plan> = batch.iter().map(|prepared| &prepared.plan).collect();
-    let all_origins = origins(tx, &everything).await?;
-    let origins: Vec<Origin> = fresh.iter().map(|index| all_origins[*index]).collect();
-    let happenings: Vec<Happening<'_>> =
-        plans.iter().zip(&origins).map(|(plan, origin)| happening(plan, *origin)).collect();
+    let sent_as = origins(tx, &everything).await?;
+    let told_as: Vec<Origin> = sent_as
+        .iter()
+        .zip(&replayed)
+        .map(|(sent, replayed)| replayed.as_ref().map_or(*sent, |_| Origin::Replay))
+        .collect();
+    let origins: Vec<Origin> = fresh.iter().map(|index| told_as[*index]).collect();
+    let causes: Vec<[u8; 16]> = fresh
+        .iter()
+        .map(|index| replayed[*index].as_ref().map_or_else(|| batch[*index].plan.cause.id_bytes(), Replayed::cause))
+        .collect();
+    let happenings: Vec<Happening<'_>> = plans
+        .iter()
+        .zip(causes.iter().zip(&origins))
+        .map(|(plan, (cause, origin))| Happening { cause, time: plan.cause.time(), origin: *origin })
+        .collect();
     let identity = match mode {
         Mode::Shared => match touch(tx, &plans).await? {
             Some(identity) => identity,
@@ -101,11 +122,20 @@ pub async fn apply<T: Tx + ?Sized>(
     tx.insert_auth_events(&history).await?;
 
     let applied = results(batch, &verdicts, &fresh, &written.rows);
-    usage::count(tx, batch, &all_origins, &verdicts, &fresh, &written.rows).await?;
-    silence::learn(tx, batch, &all_origins, &fresh).await?;
-    write_ledger(tx, batch, &applied, now).await?;
+    usage::count(tx, batch, &sent_as, &verdicts, &fresh, &written.rows).await?;
+    silence::learn(tx, batch, &told_as, &fresh).await?;
+    replay::settle(tx, batch, &replayed, &verdicts, &fresh, &written.rows).await?;
+    write_ledger(tx, batch, &verdicts, &replayed, &applied, now).await?;
     fail_point!("before_commit", |_| std::process::abort());
     Ok(Tried::Applied(applied))
+}
+
+/// What happens once is left out where it has happened.
+fn effective(plan: &Plan, verdict: Verdict) -> Cow<'_, Plan> {
+    match verdict {
+        Verdict::Again => Cow::Owned(domain::replay::again(plan)),
+        Verdict::Fresh | Verdict::Duplicate | Verdict::Kept | Verdict::Past => Cow::Borrowed(plan),
+    }
 }
 
 /// A notice names its subject by reference; that is a user only where references are users.
@@ -141,15 +171,6 @@ async fn origins<T: Tx + ?Sized>(tx: &mut T, plans: &[&Plan]) -> Result<Vec<Orig
     Ok(plans.iter().map(origin).collect())
 }
 
-fn happening(plan: &Plan, origin: Origin) -> Happening<'_> {
-    let cause: &[u8] = match &plan.cause {
-        Cause::Delivery(delivery) => delivery.id.0.as_bytes(),
-        Cause::Confirmation { session, .. } => session.0.as_bytes(),
-        Cause::Reconcile { id, .. } => id.as_bytes(),
-    };
-    Happening { cause, time: plan.cause.time(), origin }
-}
-
 /// Starts backfills of connects that happened before our eyes, once per opening of an alias.
 async fn request_history<T: Tx + ?Sized>(
     tx: &mut T,
@@ -182,8 +203,8 @@ fn results(batch: &[Prepared], verdicts: &[Verdict], fresh: &[usize], written: &
         .iter()
         .enumerate()
         .map(|(index, verdict)| match (verdict, &batch[index].plan.disposition) {
-            (Verdict::Fresh, _) => Applied::Stored { rows: rows.get(&index).copied().unwrap_or(0) },
-            (Verdict::Duplicate, _) => Applied::AlreadyProcessed,
+            (Verdict::Fresh | Verdict::Again, _) => Applied::Stored { rows: rows.get(&index).copied().unwrap_or(0) },
+            (Verdict::Duplicate | Verdict::Past, _) => Applied::AlreadyProcessed,
             (Verdict::Kept, Disposition::Quarantine { reason }) => Applied::Quarantined { reason: reason.clone() },
             (Verdict::Kept, Disposition::SetAside { reason }) => Applied::SetAside { reason: reason.clone() },
             (Verdict::Kept, Disposition::Process) => Applied::AlreadyProcessed,
@@ -194,17 +215,32 @@ fn results(batch: &[Prepared], verdicts: &[Verdict], fresh: &[usize], written: &
 async fn write_ledger<T: Tx + ?Sized>(
     tx: &mut T,
     batch: &[Prepared],
+    verdicts: &[Verdict],
+    replayed: &[Option<Replayed>],
     applied: &[Applied],
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let rows: Vec<LedgerRow<'_>> =
-        batch.iter().zip(applied).filter_map(|(prepared, applied)| ledger_row(prepared, applied, now)).collect();
+    let rows: Vec<LedgerRow<'_>> = (0..batch.len())
+        .filter(|index| verdicts[*index] != Verdict::Past)
+        .filter_map(|index| ledger_row(&batch[index], verdicts[index], replayed[index].as_ref(), &applied[index], now))
+        .collect();
     tx.write_ledger(&rows).await
 }
 
-fn ledger_row<'a>(prepared: &'a Prepared, applied: &Applied, now: Timestamp) -> Option<LedgerRow<'a>> {
+fn ledger_row<'a>(
+    prepared: &'a Prepared,
+    verdict: Verdict,
+    replayed: Option<&Replayed>,
+    applied: &Applied,
+    now: Timestamp,
+) -> Option<LedgerRow<'a>> {
     let Cause::Delivery(delivery) = &prepared.plan.cause else { return None };
+    let was_processed = replayed.is_some_and(|replayed| replayed.before == Some(LedgerOutcome::Processed));
     let (outcome, reason, rows) = match applied {
+        // Another delivery of the same event had the effect.
+        Applied::Stored { rows } if verdict == Verdict::Again && !was_processed => {
+            (LedgerOutcome::Duplicate, None, *rows)
+        }
         Applied::Stored { rows } => (LedgerOutcome::Processed, prepared.plan.remark.map(str::to_owned), *rows),
         Applied::AlreadyProcessed => (LedgerOutcome::Duplicate, None, 0),
         Applied::SetAside { reason } => (LedgerOutcome::SetAside, Some(reason.clone()), 0),
@@ -219,6 +255,7 @@ fn ledger_row<'a>(prepared: &'a Prepared, applied: &Applied, now: Timestamp) -> 
         retry_at: None,
         rows,
         unread: Some(&prepared.plan.unread).filter(|unread| unread.count > 0 && outcome == LedgerOutcome::Processed),
+        replay: prepared.replay,
         at: now,
     })
 }

@@ -3,7 +3,7 @@
 //! One thread writes, so a batch is alone from its first statement to its last: there are no locks to take and no
 //! races to lose. Statements are loops over prepared ones, which inside one transaction cost as little as a set.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,8 +15,9 @@ use domain::id::{
 use domain::outgoing::Published;
 use domain::reconcile::run::Reconcile;
 use domain::reconcile::{Known, ReconcileId};
-use domain::record::Scores;
+use domain::record::{Kept, RecordKey, Scores};
 use domain::recover::{Missed, MissedState, Pause, Recovery, RecoveryId};
+use domain::replay::{ItemState, Items, Replay, ReplayId, Selection, State};
 use domain::session::ConnectSession;
 use domain::settle::Settlement;
 use domain::silence::{Judgement, Seen};
@@ -26,17 +27,19 @@ use rusqlite::Connection;
 use terra::event::DataKind;
 
 use super::{
-    AboutRecord, Applied, AuthEventFilter, AuthEventView, BackfillFilter, BackfillRound, BackfillView,
-    ConnectionFilter, ConnectionView, DayRecord, Decided, DeliveryFilter, DeliveryView, DriftCount, DriftFilter,
-    DriftView, FetchAsk, FetchFilter, FetchView, Found, Holder, LeasedFetch, Listing, OpenReference, Page, Prepared,
-    ReconcileMarks, RecordView, RecoveryBackfills, ReferenceAnswer, ReferencePolicy, Reprojection, Retry, RetryOf,
-    Schema, Silences, Span, StaleView, Stats, Store, StoreError, StoredDocument, UsageFilter, UsageTotals, UsageView,
+    AboutRecord, Applied, Audit, AuditFilter, AuditView, AuthEventFilter, AuthEventView, BackfillFilter, BackfillRound,
+    BackfillView, ConnectionFilter, ConnectionView, Counted, DayRecord, DeadGroup, Decided, DeliveryFilter,
+    DeliveryView, DriftCount, DriftFilter, DriftView, FetchAsk, FetchFilter, FetchView, Found, Holder, LeasedFetch,
+    Listing, OpenReference, Page, Prepared, Preview, ReconcileMarks, RecordView, RecoveryBackfills, ReferenceAnswer,
+    ReferencePolicy, ReplayItem, ReplayedView, Reprojection, Retry, RetryOf, Schema, Selected, Silences, Span,
+    StaleView, Stats, Store, StoreError, StoredDocument, UsageFilter, UsageTotals, UsageView,
 };
 use crate::embedded::Embedded;
 use crate::embedded::writer::Unwritten;
 use crate::payloads::Sealed;
 use crate::queue::Job;
 
+mod audit;
 mod backfill;
 mod backfill_read;
 mod backfill_upkeep;
@@ -59,7 +62,9 @@ mod reconcile;
 mod record_sql;
 mod records;
 mod recover;
+mod replay;
 mod retries;
+mod selection;
 mod sessions;
 mod silence;
 mod tx;
@@ -504,6 +509,113 @@ impl Store for EmbeddedStore {
         longer_than: SignedDuration,
     ) -> Result<Vec<Pause>, StoreError> {
         self.read(move |connection| recover::pauses(connection, from, to, longer_than)).await
+    }
+
+    async fn select_deliveries(
+        &self,
+        selection: &Selection,
+        after: Option<DeliveryId>,
+        until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Selected>, StoreError> {
+        let selection = selection.clone();
+        self.read(move |connection| selection::select(connection, &selection, after, until, limit)).await
+    }
+
+    async fn kept_records(&self, keys: &[RecordKey]) -> Result<BTreeMap<RecordKey, Kept>, StoreError> {
+        let keys = keys.to_vec();
+        self.read(move |connection| records::kept(connection, &keys)).await
+    }
+
+    async fn write_replay(
+        &self,
+        run: &Replay,
+        was: Option<State>,
+        audit: Option<&Audit>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let (run, audit) = (run.clone(), audit.cloned());
+        self.write(move |connection| replay::write(connection, &run, was, audit.as_ref(), now)).await
+    }
+
+    async fn add_replay_items(&self, run: &Replay, items: &[Counted], now: Timestamp) -> Result<bool, StoreError> {
+        let (run, items) = (run.clone(), items.to_vec());
+        self.write(move |connection| replay::add_items(connection, &run, &items, now)).await
+    }
+
+    async fn replay(&self, id: ReplayId) -> Result<Option<Replay>, StoreError> {
+        self.read(move |connection| replay::one(connection, id)).await
+    }
+
+    async fn replays(&self, page: &Page) -> Result<Listing<Replay>, StoreError> {
+        let page = page.clone();
+        self.read(move |connection| replay::list(connection, &page)).await
+    }
+
+    async fn next_replay(&self) -> Result<Option<Replay>, StoreError> {
+        self.read(move |connection| replay::next(connection)).await
+    }
+
+    async fn replay_preview(&self, id: ReplayId) -> Result<Preview, StoreError> {
+        self.read(move |connection| replay::preview(connection, id)).await
+    }
+
+    async fn replay_counts(&self, id: ReplayId) -> Result<Items, StoreError> {
+        self.read(move |connection| replay::counts(connection, id)).await
+    }
+
+    async fn replay_items(&self, id: ReplayId, limit: u32) -> Result<Vec<ReplayItem>, StoreError> {
+        self.read(move |connection| replay::pending(connection, id, limit)).await
+    }
+
+    async fn replayed(
+        &self,
+        id: ReplayId,
+        state: Option<ItemState>,
+        page: &Page,
+    ) -> Result<Listing<ReplayedView>, StoreError> {
+        let page = page.clone();
+        self.read(move |connection| replay::list_items(connection, id, state, &page)).await
+    }
+
+    async fn fail_replay(&self, id: ReplayId, job: &Job, reason: &str, now: Timestamp) -> Result<(), StoreError> {
+        let (job, reason) = (job.clone(), reason.to_owned());
+        self.write(move |connection| replay::fail(connection, id, &job, &reason, now)).await
+    }
+
+    async fn replay_gone(&self, id: ReplayId, delivery: DeliveryId) -> Result<(), StoreError> {
+        self.write(move |connection| replay::gone(connection, id, delivery)).await
+    }
+
+    async fn retry_failed_items(&self, id: ReplayId) -> Result<(), StoreError> {
+        self.write(move |connection| replay::retry_failed(connection, id)).await
+    }
+
+    async fn dead_groups(&self, selection: &Selection, page: &Page) -> Result<Listing<DeadGroup>, StoreError> {
+        let (selection, page) = (selection.clone(), page.clone());
+        self.read(move |connection| selection::groups(connection, &selection, &page)).await
+    }
+
+    async fn discard(
+        &self,
+        selection: &Selection,
+        reason: &str,
+        audit: &Audit,
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let (selection, reason, audit) = (selection.clone(), reason.to_owned(), audit.clone());
+        self.write(move |connection| selection::discard(connection, &selection, &reason, &audit, limit, now)).await
+    }
+
+    async fn audit(&self, entry: &Audit, now: Timestamp) -> Result<(), StoreError> {
+        let entry = entry.clone();
+        self.write(move |connection| audit::write(connection, &entry, now)).await
+    }
+
+    async fn audits(&self, filter: &AuditFilter, page: &Page) -> Result<Listing<AuditView>, StoreError> {
+        let (filter, page) = (filter.clone(), page.clone());
+        self.read(move |connection| audit::list(connection, &filter, &page)).await
     }
 
     async fn silence_seen(&self, now: Timestamp) -> Result<Seen, StoreError> {

@@ -4,7 +4,7 @@
 //! and on one advisory lock for identity; not on `SERIALIZABLE`. Statements stand in the files below, one per group of
 //! tables; the order of steps of a batch is in `apply.rs`, the same for every engine.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,8 +16,9 @@ use domain::id::{
 use domain::outgoing::Published;
 use domain::reconcile::run::Reconcile;
 use domain::reconcile::{Known, ReconcileId};
-use domain::record::Scores;
+use domain::record::{Kept, RecordKey, Scores};
 use domain::recover::{Missed, MissedState, Pause, Recovery, RecoveryId};
+use domain::replay::{ItemState, Items, Replay, ReplayId, Selection, State};
 use domain::session::ConnectSession;
 use domain::settle::Settlement;
 use domain::silence::{Judgement, Seen};
@@ -29,15 +30,17 @@ use terra::event::DataKind;
 use self::unit::{Done, Units};
 use super::apply::{self, Mode, Tried};
 use super::{
-    AboutRecord, Applied, AuthEventFilter, AuthEventView, BackfillFilter, BackfillRound, BackfillView,
-    ConnectionFilter, ConnectionView, DayRecord, Decided, DeliveryFilter, DeliveryView, DriftCount, DriftFilter,
-    DriftView, FetchAsk, FetchFilter, FetchView, Found, Holder, LeasedFetch, Listing, OpenReference, Page, Prepared,
-    ReconcileMarks, RecordView, RecoveryBackfills, ReferenceAnswer, ReferencePolicy, Reprojection, Retry, RetryOf,
-    Schema, Silences, Span, StaleView, Stats, Store, StoreError, StoredDocument, UsageFilter, UsageTotals, UsageView,
+    AboutRecord, Applied, Audit, AuditFilter, AuditView, AuthEventFilter, AuthEventView, BackfillFilter, BackfillRound,
+    BackfillView, ConnectionFilter, ConnectionView, Counted, DayRecord, DeadGroup, Decided, DeliveryFilter,
+    DeliveryView, DriftCount, DriftFilter, DriftView, FetchAsk, FetchFilter, FetchView, Found, Holder, LeasedFetch,
+    Listing, OpenReference, Page, Prepared, Preview, ReconcileMarks, RecordView, RecoveryBackfills, ReferenceAnswer,
+    ReferencePolicy, ReplayItem, ReplayedView, Reprojection, Retry, RetryOf, Schema, Selected, Silences, Span,
+    StaleView, Stats, Store, StoreError, StoredDocument, UsageFilter, UsageTotals, UsageView,
 };
 use crate::payloads::Sealed;
 use crate::queue::Job;
 
+mod audit;
 mod backfill;
 mod backfill_read;
 mod backfill_upkeep;
@@ -62,8 +65,10 @@ mod record_sql;
 mod records;
 mod recover;
 mod references;
+mod replay;
 mod retries;
 mod row;
+mod selection;
 mod sessions;
 mod silence;
 mod tx;
@@ -535,6 +540,113 @@ impl Store for PostgresStore {
         longer_than: SignedDuration,
     ) -> Result<Vec<Pause>, StoreError> {
         single!(self, |db| recover::pauses(db, from, to, longer_than))
+    }
+
+    async fn select_deliveries(
+        &self,
+        selection: &Selection,
+        after: Option<DeliveryId>,
+        until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Selected>, StoreError> {
+        let selection = selection.clone();
+        single!(self, |db| selection::select(db, &selection, after, until, limit))
+    }
+
+    async fn kept_records(&self, keys: &[RecordKey]) -> Result<BTreeMap<RecordKey, Kept>, StoreError> {
+        let keys = keys.to_vec();
+        single!(self, |db| records::seen(db, &keys))
+    }
+
+    async fn write_replay(
+        &self,
+        run: &Replay,
+        was: Option<State>,
+        audit: Option<&Audit>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let (run, audit) = (run.clone(), audit.cloned());
+        keep!(self, |db| replay::write(db, &run, was, audit.as_ref(), now))
+    }
+
+    async fn add_replay_items(&self, run: &Replay, items: &[Counted], now: Timestamp) -> Result<bool, StoreError> {
+        let (run, items) = (run.clone(), items.to_vec());
+        keep!(self, |db| replay::add_items(db, &run, &items, now))
+    }
+
+    async fn replay(&self, id: ReplayId) -> Result<Option<Replay>, StoreError> {
+        single!(self, |db| replay::one(db, id))
+    }
+
+    async fn replays(&self, page: &Page) -> Result<Listing<Replay>, StoreError> {
+        let page = page.clone();
+        single!(self, |db| replay::list(db, &page))
+    }
+
+    async fn next_replay(&self) -> Result<Option<Replay>, StoreError> {
+        single!(self, |db| replay::next(db))
+    }
+
+    async fn replay_preview(&self, id: ReplayId) -> Result<Preview, StoreError> {
+        single!(self, |db| replay::preview(db, id))
+    }
+
+    async fn replay_counts(&self, id: ReplayId) -> Result<Items, StoreError> {
+        single!(self, |db| replay::counts(db, id))
+    }
+
+    async fn replay_items(&self, id: ReplayId, limit: u32) -> Result<Vec<ReplayItem>, StoreError> {
+        single!(self, |db| replay::pending(db, id, limit))
+    }
+
+    async fn replayed(
+        &self,
+        id: ReplayId,
+        state: Option<ItemState>,
+        page: &Page,
+    ) -> Result<Listing<ReplayedView>, StoreError> {
+        let page = page.clone();
+        single!(self, |db| replay::list_items(db, id, state, &page))
+    }
+
+    async fn fail_replay(&self, id: ReplayId, job: &Job, reason: &str, now: Timestamp) -> Result<(), StoreError> {
+        let (job, reason) = (job.clone(), reason.to_owned());
+        keep!(self, |db| replay::fail(db, id, &job, &reason, now))
+    }
+
+    async fn replay_gone(&self, id: ReplayId, delivery: DeliveryId) -> Result<(), StoreError> {
+        single!(self, |db| replay::gone(db, id, delivery))
+    }
+
+    async fn retry_failed_items(&self, id: ReplayId) -> Result<(), StoreError> {
+        single!(self, |db| replay::retry_failed(db, id))
+    }
+
+    async fn dead_groups(&self, selection: &Selection, page: &Page) -> Result<Listing<DeadGroup>, StoreError> {
+        let (selection, page) = (selection.clone(), page.clone());
+        single!(self, |db| selection::groups(db, &selection, &page))
+    }
+
+    async fn discard(
+        &self,
+        selection: &Selection,
+        reason: &str,
+        audit: &Audit,
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let (selection, reason, audit) = (selection.clone(), reason.to_owned(), audit.clone());
+        keep!(self, |db| selection::discard(db, &selection, &reason, &audit, limit, now))
+    }
+
+    async fn audit(&self, entry: &Audit, now: Timestamp) -> Result<(), StoreError> {
+        let entry = entry.clone();
+        single!(self, |db| audit::write(db, &entry, now))
+    }
+
+    async fn audits(&self, filter: &AuditFilter, page: &Page) -> Result<Listing<AuditView>, StoreError> {
+        let (filter, page) = (filter.clone(), page.clone());
+        single!(self, |db| audit::list(db, &filter, &page))
     }
 
     async fn silence_seen(&self, now: Timestamp) -> Result<Seen, StoreError> {

@@ -14,8 +14,10 @@ use domain::order::Order;
 use domain::outgoing::Outgoing;
 use domain::plan::{AuthEvent, UnreadParts};
 use domain::record::{Fingerprint, Kept, Record, RecordKey, Scores};
+use domain::replay::{ItemState, ReplayId};
 use domain::session::SessionResult;
 use domain::settle::Settlement;
+use domain::settle::class::{self, Class};
 use domain::silence::Rhythm;
 use domain::usage::{Account, Tally};
 use jiff::Timestamp;
@@ -61,7 +63,8 @@ pub struct ProcessedRow {
 }
 
 /// A row of the ledger `delivery`. Writing one whose (received_at, id) is there replaces outcome, reason, attempts,
-/// retry_at, rows and processed_at.
+/// retry_at, rows and settled_at; a replay adds to the rows, and where it changed none of what was processed, the time
+/// stays that of the effects.
 #[derive(Debug, Clone)]
 pub struct LedgerRow<'a> {
     pub delivery: &'a Delivery,
@@ -74,6 +77,8 @@ pub struct LedgerRow<'a> {
     pub rows: u32,
     /// `None` where everything could be read.
     pub unread: Option<&'a UnreadParts>,
+    /// The replay that worked it, if one did.
+    pub replay: Option<ReplayId>,
     pub at: Timestamp,
 }
 
@@ -89,6 +94,7 @@ impl<'a> LedgerRow<'a> {
             retry_at: Some(now),
             rows: 0,
             unread: None,
+            replay: None,
             at: now,
         }
     }
@@ -101,6 +107,25 @@ impl<'a> LedgerRow<'a> {
         };
         LedgerRow { outcome, attempts, retry_at, ..LedgerRow::waiting(job, reason, now) }
     }
+
+    /// Class and fingerprint of what keeps this delivery from having its effects.
+    pub fn trouble(&self) -> Option<(Class, String)> {
+        match self.outcome {
+            LedgerOutcome::SetAside | LedgerOutcome::Quarantined | LedgerOutcome::Retry | LedgerOutcome::Dead => {
+                let reason = self.reason.as_deref()?;
+                Some((Class::of(reason), class::fingerprint(reason, self.delivery.kind())))
+            }
+            LedgerOutcome::Processed | LedgerOutcome::Duplicate | LedgerOutcome::Discarded => None,
+        }
+    }
+}
+
+/// What became of a delivery of a replay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SettledReplay {
+    pub run: ReplayId,
+    pub delivery: domain::id::DeliveryId,
+    pub state: ItemState,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -114,16 +139,19 @@ pub enum LedgerOutcome {
     /// Failed; tried again at `retry_at`.
     Retry,
     Dead,
+    /// A dead one of which a person decided that nobody will replay it.
+    Discarded,
 }
 
 impl LedgerOutcome {
-    pub const ALL: [LedgerOutcome; 6] = [
+    pub const ALL: [LedgerOutcome; 7] = [
         LedgerOutcome::Processed,
         LedgerOutcome::Duplicate,
         LedgerOutcome::SetAside,
         LedgerOutcome::Quarantined,
         LedgerOutcome::Retry,
         LedgerOutcome::Dead,
+        LedgerOutcome::Discarded,
     ];
 
     pub fn label(self) -> &'static str {
@@ -134,6 +162,7 @@ impl LedgerOutcome {
             LedgerOutcome::Quarantined => "quarantined",
             LedgerOutcome::Retry => "retry",
             LedgerOutcome::Dead => "dead",
+            LedgerOutcome::Discarded => "discarded",
         }
     }
 
@@ -306,11 +335,20 @@ pub trait Tx: Send {
 
     async fn write_ledger(&mut self, rows: &[LedgerRow<'_>]) -> Result<(), StoreError>;
 
-    /// Which of these deliveries have a row in the ledger already that says what became of them, failures apart.
-    async fn settled(
+    /// What the ledger says of these deliveries so far; those it does not have are left out.
+    async fn outcomes(
         &mut self,
         deliveries: &[(domain::id::DeliveryId, Timestamp)],
-    ) -> Result<BTreeSet<domain::id::DeliveryId>, StoreError>;
+    ) -> Result<BTreeMap<domain::id::DeliveryId, LedgerOutcome>, StoreError>;
+
+    /// Locks these deliveries of replays in ascending order; answers those that are still pending.
+    async fn pending_replays(
+        &mut self,
+        asked: &[(ReplayId, domain::id::DeliveryId)],
+    ) -> Result<BTreeSet<(ReplayId, domain::id::DeliveryId)>, StoreError>;
+
+    /// Keeps what became of deliveries that were locked before in this transaction.
+    async fn settle_replays(&mut self, settled: &[SettledReplay]) -> Result<(), StoreError>;
 
     /// Adds to what Terra has delivered, in ascending order of accounts.
     async fn add_usage(&mut self, sums: &BTreeMap<Account, Tally>) -> Result<(), StoreError>;

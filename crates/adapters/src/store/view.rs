@@ -4,6 +4,7 @@ use domain::fetch::Window;
 use domain::id::{AliasKey, BackfillId, ConnectionId, DeliveryId, Environment, FetchJobId, RecordId, UserId};
 use domain::identity::{Alias, Status};
 use domain::plan::{Asked, UnreadParts};
+use domain::replay::ReplayId;
 use domain::silence::Channel;
 use domain::usage::Tally;
 use jiff::Timestamp;
@@ -207,6 +208,13 @@ pub struct DeliveryView {
     /// What of it could not be read; the rest was applied.
     pub unread: Option<UnreadParts>,
     pub settled_at: Timestamp,
+    /// What sort of trouble the reason is, and which other rows have the same cause.
+    pub class: Option<String>,
+    pub fingerprint: Option<String>,
+    /// The last replay that worked it again.
+    pub replay: Option<ReplayId>,
+    pub discarded_by: Option<String>,
+    pub discard_reason: Option<String>,
 }
 
 #[derive(Debug, Clone, Serialize)]

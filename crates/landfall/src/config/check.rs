@@ -65,6 +65,8 @@ impl Config {
             backfill_stall: check.parsed("backfill_stall", units::duration),
             retention_deliveries: check.parsed("retention_deliveries", units::duration),
             terra_admin_token: check.optional("terra_admin_token").map(SecretString::from),
+            delivery_attempts: check.parsed("delivery_attempts", at_least_one),
+            replay_rate: check.parsed("replay_rate", at_least_one),
             recover_rate: check.parsed("recover_rate", number),
             reconcile_every: check.parsed("reconcile_every", units::duration),
             reconcile_revoke_max: check.parsed("reconcile_revoke_max", percent),
@@ -88,6 +90,10 @@ impl Config {
 
 fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
     text.trim().parse().map_err(|_| format!("`{text}` is no whole number in range"))
+}
+
+fn at_least_one(text: &str) -> Result<u32, String> {
+    number(text).and_then(|number| if number > 0 { Ok(number) } else { Err("0 would never do anything".to_owned()) })
 }
 
 fn window_days(text: &str) -> Result<u32, String> {

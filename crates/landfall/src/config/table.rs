@@ -88,6 +88,16 @@ pub(crate) const SETTINGS: &[Setting] = &[
     ),
     plain("backfill_stall", Some("10m"), "nothing new for so long: what is missing is asked for again"),
     plain("retention_deliveries", Some("14d"), "raw deliveries; records live until erased"),
+    plain(
+        "delivery_attempts",
+        Some("12"),
+        "tries before a delivery that fails is a dead letter; 12 are about 51 minutes",
+    ),
+    plain(
+        "replay_rate",
+        Some("100"),
+        "deliveries a second that a replay works at most, unless it is asked for with another rate",
+    ),
     plain("recover_rate", Some("5"), "events a second that `recover` asks Terra to send again"),
     plain("reconcile_every", Some("6h"), "how often to compare with Terra's list of users; 0: only when asked"),
     plain(
@@ -133,5 +143,11 @@ mod tests {
         assert_eq!(nearest("que_url", known()), Some("queue_url"));
         assert_eq!(nearest("signature_tolerence", known()), Some("signature_tolerance"));
         assert_eq!(nearest("zzz", known()), None);
+    }
+
+    #[test]
+    fn the_tries_that_add_up_to_less_than_an_hour_are_the_default() {
+        let setting = SETTINGS.iter().find(|setting| setting.key == "delivery_attempts").unwrap();
+        assert_eq!(setting.default, Some(domain::settle::ATTEMPTS_MAX.to_string().as_str()));
     }
 }

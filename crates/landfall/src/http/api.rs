@@ -18,8 +18,10 @@ use super::events_stream;
 use super::problem::{self, Problem};
 use crate::connect::check_label;
 
+mod audit;
 mod backfills;
 mod connections;
+mod dead_letters;
 mod drift;
 pub(crate) mod events;
 mod fetches;
@@ -28,7 +30,9 @@ mod overview;
 mod reconciles;
 mod records;
 mod recoveries;
+mod replays;
 mod reproject;
+mod selection;
 mod sessions;
 mod silence;
 mod stats;
@@ -59,7 +63,18 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
             .route("/drift", web::get().to(drift::list))
             .route("/deliveries", web::get().to(ledger::deliveries))
             .route("/deliveries/{id}", web::get().to(ledger::delivery))
-            .route("/dead-letters", web::get().to(ledger::dead_letters))
+            .route("/deliveries/{id}/payload", web::get().to(ledger::payload))
+            .route("/dead-letters", web::get().to(dead_letters::list))
+            .route("/dead-letters/groups", web::get().to(dead_letters::groups))
+            .route("/dead-letters/replay", web::post().to(dead_letters::replay))
+            .route("/dead-letters/discard", web::post().to(dead_letters::discard))
+            .route("/replays", web::get().to(replays::list))
+            .route("/replays", web::post().to(replays::create))
+            .route("/replays/{id}", web::get().to(replays::show))
+            .route("/replays/{id}/deliveries", web::get().to(replays::deliveries))
+            .route("/replays/{id}/start", web::post().to(replays::start))
+            .route("/replays/{id}/cancel", web::post().to(replays::cancel))
+            .route("/audit", web::get().to(audit::list))
             .route("/fetches", web::get().to(fetches::list))
             .route("/fetches/{id}", web::get().to(fetches::show))
             .route("/backfills", web::get().to(backfills::list))

@@ -96,7 +96,7 @@ async fn confirm(app: &App, session: &ConnectSession, claimed: Option<String>, n
     let Some(claimed) = claimed else { return };
     let Some(user) = ask(app, session, &claimed).await else { return };
     let plan = plan::confirmed(session.id, &session.environment, &user, now, &app.context());
-    let prepared = Prepared { plan, body: Sealed(Bytes::new()), documents: Vec::new(), attempt: 1 };
+    let prepared = Prepared { plan, body: Sealed(Bytes::new()), documents: Vec::new(), attempt: 1, replay: None };
     match app.ports.store.apply(&[prepared], now).await {
         Ok(_) => {
             info!(session.id = %session.id, "Terra confirmed connect session {}", session.id);

@@ -7,16 +7,27 @@ use domain::id::Environment;
 use domain::plan::{Cause, Disposition};
 use jiff::Timestamp;
 
-use crate::store::tx::{ProcessedRow, Tx};
+use super::replay::Replayed;
+use crate::store::tx::{LedgerOutcome, ProcessedRow, Tx};
 use crate::store::{Prepared, StoreError};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// To be processed now.
     Fresh,
+    /// To be worked again by a replay: it, or another delivery of the same event, was processed before.
+    Again,
     Duplicate,
     /// Kept without effects, as its plan says.
     Kept,
+    /// This replay has worked it already.
+    Past,
+}
+
+impl Verdict {
+    pub(super) fn is_effective(self) -> bool {
+        matches!(self, Verdict::Fresh | Verdict::Again)
+    }
 }
 
 /// Takes the dedupe keys of the batch. Two deliveries with one key and different bodies are both fresh: the header
@@ -24,11 +35,16 @@ pub(super) enum Verdict {
 pub(super) async fn claim<T: Tx + ?Sized>(
     tx: &mut T,
     batch: &[Prepared],
+    replayed: &[Option<Replayed>],
     now: Timestamp,
 ) -> Result<Vec<Verdict>, StoreError> {
     let mut verdicts = vec![Verdict::Kept; batch.len()];
     let mut wanted: Vec<(usize, &Delivery)> = Vec::new();
     for (index, prepared) in batch.iter().enumerate() {
+        if replayed[index].as_ref().is_some_and(|replayed| !replayed.is_pending) {
+            verdicts[index] = Verdict::Past;
+            continue;
+        }
         match (&prepared.plan.disposition, &prepared.plan.cause) {
             (Disposition::Process, Cause::Delivery(delivery)) => wanted.push((index, delivery)),
             (Disposition::Process, Cause::Confirmation { .. } | Cause::Reconcile { .. }) => {
@@ -57,6 +73,14 @@ pub(super) async fn claim<T: Tx + ?Sized>(
     let left = claim_under(tx, &second_look, Delivery::conflict_key, &mut verdicts, now).await?;
     for (index, _) in left {
         verdicts[index] = Verdict::Duplicate;
+    }
+    // What was processed stops no replay: the greatest order decides what is kept, as ever.
+    for (index, replayed) in replayed.iter().enumerate() {
+        let was_processed = replayed.as_ref().map(|replayed| replayed.before == Some(LedgerOutcome::Processed));
+        verdicts[index] = match (verdicts[index], was_processed) {
+            (Verdict::Duplicate, Some(_)) | (Verdict::Fresh, Some(true)) => Verdict::Again,
+            (verdict, _) => verdict,
+        };
     }
     Ok(verdicts)
 }

@@ -6,11 +6,12 @@ use jiff::Timestamp;
 use rusqlite::{Connection, params};
 use serde_json::{Value, json};
 
+use super::audit;
 use super::column::ms;
 use super::identity;
 use super::tx::{SqliteTx, at_once};
 use crate::store::apply::{parting, revise};
-use crate::store::{Decided, OpenReference, ReferenceAnswer, ReferencePolicy, StoreError};
+use crate::store::{Audit, Decided, OpenReference, ReferenceAnswer, ReferencePolicy, StoreError};
 
 pub(super) fn lease_references(
     connection: &Connection,
@@ -97,7 +98,7 @@ pub(super) fn assign(
             alias.assigned = Some(user.clone());
         }
     }))?;
-    audit(connection, id, "connection.assign", actor, &json!({ "user": user }), now)?;
+    audit(connection, id, "connection.assign", actor, json!({ "user": user }), now)?;
     let joined = after.iter().find(|concluded| concluded.members.contains(&first)).map_or(id, |concluded| concluded.id);
     Ok(Decided::Done { connection: joined })
 }
@@ -124,7 +125,7 @@ pub(super) fn split(
             edge.severed = true;
         }
     }))?;
-    audit(connection, id, "connection.split", actor, &json!({ "aliases": members.len() }), now)?;
+    audit(connection, id, "connection.split", actor, json!({ "aliases": members.len() }), now)?;
     Ok(Decided::Done { connection: id })
 }
 
@@ -143,13 +144,11 @@ fn cause(what: &[u8], about: &[&str], now: Timestamp) -> [u8; 16] {
 fn audit(
     connection: &Connection,
     id: ConnectionId,
-    action: &str,
+    action: &'static str,
     actor: &str,
-    detail: &Value,
+    detail: Value,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    const AUDIT: &str = "INSERT INTO audit (at, actor, action, subject, detail) VALUES (?1, ?2, ?3, ?4, ?5)";
-    let row = params![ms(now), actor, action, id.to_string(), detail.to_string()];
-    connection.prepare_cached(AUDIT)?.execute(row)?;
-    Ok(())
+    let entry = Audit { actor: actor.to_owned(), action, subject: id.to_string(), detail };
+    audit::write(connection, &entry, now)
 }

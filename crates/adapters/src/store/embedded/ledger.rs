@@ -2,17 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::id::{Environment, EventId, derived_uuid};
+use domain::id::{DeliveryId, Environment, EventId, derived_uuid};
 use domain::outgoing::Outgoing;
 use domain::settle::Settlement;
+use domain::settle::class::{Class, fingerprint};
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::json;
 
-use super::column::{json_text, ms};
+use super::column::{json_text, ms, word};
 use super::events;
 use crate::queue::Job;
-use crate::store::StoreError;
+use crate::store::{LedgerOutcome, StoreError};
 use crate::store::tx::{LedgerRow, ProcessedRow};
 
 pub(super) fn claim(
@@ -76,17 +77,23 @@ pub(super) fn write(connection: &Connection, rows: &[LedgerRow<'_>]) -> Result<(
     const UPSERT: &str = "
         INSERT INTO delivery (id, received_at, environment, trace_id, reference, type_name, terra_user_id,
                               delivery_order, size_bytes, body_digest, late, metadata, body, outcome, reason, attempts,
-                              retry_at, row_count, settled_at, unread)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)
+                              retry_at, row_count, settled_at, unread, class, fingerprint, replay_id)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22,
+                ?23)
         ON CONFLICT (id) DO UPDATE SET
             type_name = excluded.type_name, terra_user_id = excluded.terra_user_id, size_bytes = excluded.size_bytes,
             body = excluded.body, outcome = excluded.outcome, reason = excluded.reason, attempts = excluded.attempts,
-            retry_at = excluded.retry_at, row_count = excluded.row_count, settled_at = excluded.settled_at,
-            unread = excluded.unread, locked_until = NULL, crashes = 0
+            retry_at = excluded.retry_at, locked_until = NULL, crashes = 0,
+            row_count = excluded.row_count + iif(excluded.replay_id IS NULL, 0, delivery.row_count),
+            settled_at = iif(excluded.replay_id IS NOT NULL AND excluded.row_count = 0
+                                 AND delivery.outcome = 'processed', delivery.settled_at, excluded.settled_at),
+            unread = excluded.unread, class = excluded.class, fingerprint = excluded.fingerprint,
+            replay_id = coalesce(excluded.replay_id, delivery.replay_id), discarded_by = NULL, discard_reason = NULL
         WHERE delivery.outcome != 'processed' OR excluded.outcome = 'processed'";
     let mut statement = connection.prepare_cached(UPSERT)?;
     for row in rows {
         let delivery = row.delivery;
+        let trouble = row.trouble();
         statement.execute(params![
             delivery.id.0.as_bytes(),
             ms(delivery.received_at),
@@ -108,6 +115,9 @@ pub(super) fn write(connection: &Connection, rows: &[LedgerRow<'_>]) -> Result<(
             row.rows,
             ms(row.at),
             row.unread.map(json_text),
+            trouble.as_ref().map(|(class, _)| class.label()),
+            trouble.as_ref().map(|(_, fingerprint)| fingerprint),
+            row.replay.map(|run| *run.0.as_bytes()),
         ])?;
     }
     Ok(())
@@ -122,6 +132,22 @@ pub(super) fn hand_over(connection: &Connection, jobs: &[Job], reason: &str, now
         }
     }
     Ok(())
+}
+
+pub(super) fn outcomes(
+    connection: &Connection,
+    deliveries: &[(DeliveryId, Timestamp)],
+) -> Result<BTreeMap<DeliveryId, LedgerOutcome>, StoreError> {
+    const OUTCOME: &str = "SELECT outcome FROM delivery WHERE id = ?1";
+    let mut statement = connection.prepare_cached(OUTCOME)?;
+    let mut outcomes = BTreeMap::new();
+    for (id, _) in deliveries {
+        let read = |row: &Row<'_>| word(row, "outcome", LedgerOutcome::parse);
+        if let Some(outcome) = statement.query_row([id.0.as_bytes()], read).optional()? {
+            outcomes.insert(*id, outcome);
+        }
+    }
+    Ok(outcomes)
 }
 
 pub(super) fn record_failure(
@@ -159,6 +185,8 @@ fn dead(job: &Job, attempt: u32, reason: &str, now: Timestamp) -> Outgoing {
             "terra_user_id": delivery.terra_user_id,
             "attempts": attempt,
             "reason": reason,
+            "class": Class::of(reason),
+            "fingerprint": fingerprint(reason, delivery.kind()),
         }),
     }
 }

@@ -88,7 +88,7 @@ fn delivery(body: &serde_json::Value, seconds: i64) -> Prepared {
     let delivery = Delivery::new(receipt, terra::event::peek(body.as_bytes()));
     let plan = plan(delivery, &Bytes::from(body.clone()), &Context { backfill_days: 28, ..Context::default() });
     let documents = plan.records.iter().map(|record| Sealed(record.document.clone())).collect();
-    Prepared { plan, body: Sealed(Bytes::from(body)), documents, attempt: 1 }
+    Prepared { plan, body: Sealed(Bytes::from(body)), documents, attempt: 1, replay: None }
 }
 
 fn user(id: &str, reference: Option<&str>) -> serde_json::Value {

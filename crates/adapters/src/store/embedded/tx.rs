@@ -9,16 +9,19 @@ use domain::identity::{Connection, Edge, Resolution};
 use domain::outgoing::Outgoing;
 use domain::plan::AuthEvent;
 use domain::record::{Kept, RecordKey};
+use domain::replay::ReplayId;
 use domain::session::SessionResult;
 use domain::usage::{Account, Tally};
 use futures_util::FutureExt;
 use jiff::Timestamp;
 use terra::event::DataKind;
 
-use super::{backfill, enqueue, events, fetch, identity, ledger, records, sessions, silence, usage};
+use super::{backfill, enqueue, events, fetch, identity, ledger, records, replay, sessions, silence, usage};
 use crate::store::apply::{self, Mode, Tried};
 use crate::store::backfill::Notes;
-use crate::store::tx::{AliasRow, LedgerRow, ProcessedRow, RecordWrite, RhythmRow, ScoreWrite, Tx};
+use crate::store::tx::{
+    AliasRow, LedgerOutcome, LedgerRow, ProcessedRow, RecordWrite, RhythmRow, ScoreWrite, SettledReplay, Tx,
+};
 use crate::store::{Applied, Prepared, ReferencePolicy, StoreError};
 
 /// An open transaction. The connection is borrowed exclusively, so that futures over it may move between threads.
@@ -160,8 +163,22 @@ impl Tx for SqliteTx<'_> {
         ledger::write(self.connection, rows)
     }
 
-    async fn settled(&mut self, deliveries: &[(DeliveryId, Timestamp)]) -> Result<BTreeSet<DeliveryId>, StoreError> {
-        usage::settled(self.connection, deliveries)
+    async fn outcomes(
+        &mut self,
+        deliveries: &[(DeliveryId, Timestamp)],
+    ) -> Result<BTreeMap<DeliveryId, LedgerOutcome>, StoreError> {
+        ledger::outcomes(self.connection, deliveries)
+    }
+
+    async fn pending_replays(
+        &mut self,
+        asked: &[(ReplayId, DeliveryId)],
+    ) -> Result<BTreeSet<(ReplayId, DeliveryId)>, StoreError> {
+        replay::lock(self.connection, asked)
+    }
+
+    async fn settle_replays(&mut self, settled: &[SettledReplay]) -> Result<(), StoreError> {
+        replay::settle(self.connection, settled)
     }
 
     async fn add_usage(&mut self, sums: &BTreeMap<Account, Tally>) -> Result<(), StoreError> {

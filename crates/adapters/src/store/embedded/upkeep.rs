@@ -17,6 +17,8 @@ use crate::store::{Schema, StoreError, judge_schema};
 const ROWS_MAX: usize = 500;
 
 const PROCESSED_KEEP: SignedDuration = SignedDuration::from_hours(90 * 24);
+/// What became of each delivery of a replay; the run itself, with its numbers, stays.
+const REPLAY_ITEM_KEEP: SignedDuration = SignedDuration::from_hours(30 * 24);
 const SESSION_KEEP: SignedDuration = SignedDuration::from_hours(24);
 /// Two years of bills, and the month that began before them.
 const USAGE_KEEP: SignedDuration = SignedDuration::from_hours(770 * 24);
@@ -49,6 +51,11 @@ pub(super) fn step(connection: &Connection, now: Timestamp, keep_deliveries: Dur
     const USAGE: &str = "
         DELETE FROM usage WHERE (environment, terra_user_id, kind, month, origin) IN
             (SELECT environment, terra_user_id, kind, month, origin FROM usage WHERE month < ?1 LIMIT ?2)";
+    const REPLAY_ITEMS: &str = "
+        DELETE FROM replay_item WHERE (run_id, delivery_id) IN
+            (SELECT run_id, delivery_id FROM replay_item JOIN replay_run ON replay_run.id = replay_item.run_id
+             WHERE replay_run.state IN ('done', 'previewed', 'cancelled', 'failed')
+               AND coalesce(replay_run.finished_at, replay_run.requested_at) < ?1 LIMIT ?2)";
     let rows_max = i64::try_from(ROWS_MAX).unwrap_or(i64::MAX);
     let before = |age: SignedDuration| now.checked_sub(age).map_or(i64::MIN, ms);
     let keep = SignedDuration::try_from(keep_deliveries).unwrap_or(SignedDuration::MAX);
@@ -59,11 +66,12 @@ pub(super) fn step(connection: &Connection, now: Timestamp, keep_deliveries: Dur
     let processed = connection.prepare_cached(PROCESSED)?.execute(params![before(PROCESSED_KEEP), rows_max])?;
     let sessions = connection.prepare_cached(SESSIONS)?.execute(params![before(SESSION_KEEP), rows_max])?;
 
+    let items = connection.prepare_cached(REPLAY_ITEMS)?.execute(params![before(REPLAY_ITEM_KEEP), rows_max])?;
     let months = now.checked_sub(USAGE_KEEP).map_or_else(|_| String::new(), |end| month_of(end).to_string());
     let usage = connection.prepare_cached(USAGE)?.execute(params![months, rows_max])?;
 
     let fetching = backfill_upkeep::step(connection, now, ROWS_MAX)?;
-    let more = fetching || [bodies.len(), processed, sessions, usage].contains(&ROWS_MAX);
+    let more = fetching || [bodies.len(), processed, sessions, items, usage].contains(&ROWS_MAX);
     let unneeded = bodies.into_iter().map(|body| Sealed(Bytes::from(body))).filter(Sealed::is_stored).collect();
     Ok(Step { unneeded, more })
 }

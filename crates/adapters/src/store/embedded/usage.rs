@@ -1,33 +1,17 @@
 //! What Terra delivered: counted with the effects, read as its bill is.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use domain::id::{ConnectionId, DeliveryId};
+use domain::id::ConnectionId;
 use domain::usage::{Account, Tally};
-use jiff::Timestamp;
 use jiff::civil::Date;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, Row, params};
 use uuid::Uuid;
 
 use super::column::count;
 use super::read::{after, limit};
 use crate::store::view::{UsageBy, UsageFilter, UsageTotals, UsageView};
 use crate::store::{Listing, Page, StoreError};
-
-pub(super) fn settled(
-    connection: &Connection,
-    deliveries: &[(DeliveryId, Timestamp)],
-) -> Result<BTreeSet<DeliveryId>, StoreError> {
-    const SETTLED: &str = "SELECT 1 FROM delivery WHERE id = ?1 AND outcome NOT IN ('retry', 'dead')";
-    let mut statement = connection.prepare_cached(SETTLED)?;
-    let mut settled = BTreeSet::new();
-    for (id, _) in deliveries {
-        if statement.query_row([id.0.as_bytes()], |_| Ok(())).optional()?.is_some() {
-            settled.insert(*id);
-        }
-    }
-    Ok(settled)
-}
 
 pub(super) fn add(connection: &Connection, sums: &BTreeMap<Account, Tally>) -> Result<(), StoreError> {
     const ADD: &str = "

@@ -1,11 +1,12 @@
 //! The ledger: one row per webhook received and worked.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use domain::delivery::Delivery;
 use domain::id::{DeliveryId, EventId, derived_uuid};
 use domain::outgoing::Outgoing;
 use domain::settle::Settlement;
+use domain::settle::class::{Class, fingerprint};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio_postgres::types::Json;
@@ -22,21 +23,28 @@ use crate::store::{LedgerOutcome, StoreError};
 const WRITE: &str = "
 INSERT INTO delivery (id, received_at, environment, trace_id, reference, type_name, terra_user_id, delivery_order,
                       size_bytes, body_digest, late, metadata, body, outcome, reason, attempts, retry_at, row_count,
-                      settled_at, unread)
+                      settled_at, unread, class, fingerprint, replay_id)
 SELECT id, received_at, environment, trace_id, reference, type_name, terra_user_id, delivery_order,
-       size_bytes, body_digest, late, metadata, body, outcome, reason, attempts, retry_at, row_count, settled_at, unread
+       size_bytes, body_digest, late, metadata, body, outcome, reason, attempts, retry_at, row_count, settled_at, unread,
+       class, fingerprint, replay_id
   FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bytea[],
               $9::bigint[], $10::bytea[], $11::boolean[], $12::jsonb[], $13::bytea[], $14::text[], $15::text[],
-              $16::integer[], $17::timestamptz[], $18::integer[], $19::timestamptz[], $20::jsonb[])
+              $16::integer[], $17::timestamptz[], $18::integer[], $19::timestamptz[], $20::jsonb[], $21::text[],
+              $22::text[], $23::uuid[])
        AS settled (id, received_at, environment, trace_id, reference, type_name, terra_user_id, delivery_order,
                    size_bytes, body_digest, late, metadata, body, outcome, reason, attempts, retry_at, row_count,
-                   settled_at, unread)
+                   settled_at, unread, class, fingerprint, replay_id)
  ORDER BY received_at, id
     ON CONFLICT (received_at, id) DO UPDATE
    SET type_name = excluded.type_name, terra_user_id = excluded.terra_user_id, size_bytes = excluded.size_bytes,
        body = excluded.body, outcome = excluded.outcome, reason = excluded.reason, attempts = excluded.attempts,
-       retry_at = excluded.retry_at, locked_until = NULL, crashes = 0, row_count = excluded.row_count,
-       settled_at = excluded.settled_at, unread = excluded.unread
+       retry_at = excluded.retry_at, locked_until = NULL, crashes = 0,
+       row_count = excluded.row_count + CASE WHEN excluded.replay_id IS NULL THEN 0 ELSE delivery.row_count END,
+       settled_at = CASE WHEN excluded.replay_id IS NOT NULL AND excluded.row_count = 0
+                              AND delivery.outcome = 'processed'
+                         THEN delivery.settled_at ELSE excluded.settled_at END,
+       unread = excluded.unread, class = excluded.class, fingerprint = excluded.fingerprint,
+       replay_id = coalesce(excluded.replay_id, delivery.replay_id), discarded_by = NULL, discard_reason = NULL
  WHERE delivery.outcome <> 'processed' OR excluded.outcome = 'processed'";
 
 pub(super) async fn write(db: &Db, rows: &[LedgerRow<'_>]) -> Result<(), StoreError> {
@@ -45,6 +53,7 @@ pub(super) async fn write(db: &Db, rows: &[LedgerRow<'_>]) -> Result<(), StoreEr
         return Ok(());
     }
     let metadata = rows.iter().map(|row| metadata(row.delivery)).collect::<Result<Vec<Value>, _>>()?;
+    let trouble = column(&rows, |row| row.trouble());
     db.execute(
         WRITE,
         &[
@@ -68,10 +77,34 @@ pub(super) async fn write(db: &Db, rows: &[LedgerRow<'_>]) -> Result<(), StoreEr
             &column(&rows, |row| integer(row.rows)),
             &column(&rows, |row| row.at),
             &column(&rows, |row| row.unread.map(Json)),
+            &column(&trouble, |trouble| trouble.as_ref().map(|(class, _)| class.label())),
+            &column(&trouble, |trouble| trouble.as_ref().map(|(_, fingerprint)| fingerprint.as_str())),
+            &column(&rows, |row| row.replay.map(|run| run.0)),
         ],
     )
     .await?;
     Ok(())
+}
+
+const OUTCOMES: &str = "
+SELECT delivery.id, delivery.outcome
+  FROM unnest($1::uuid[], $2::timestamptz[]) AS asked (id, received_at)
+  JOIN delivery ON delivery.received_at = asked.received_at AND delivery.id = asked.id";
+
+pub(super) async fn outcomes(
+    db: &Db,
+    deliveries: &[(DeliveryId, Timestamp)],
+) -> Result<BTreeMap<DeliveryId, LedgerOutcome>, StoreError> {
+    if deliveries.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let rows = db.rows(OUTCOMES, &[&column(deliveries, |(id, _)| id.0), &column(deliveries, |(_, at)| *at)]).await?;
+    rows.iter()
+        .map(|row| {
+            let outcome = LedgerOutcome::parse(get(row, "outcome")?).ok_or_else(|| strange("outcome"))?;
+            Ok((DeliveryId(get(row, "id")?), outcome))
+        })
+        .collect()
 }
 
 /// The same delivery may stand in one batch twice, when the queue gave it out again: what it did counts.
@@ -132,6 +165,8 @@ fn dead(delivery: &Delivery, attempts: u32, reason: &str, now: Timestamp) -> Out
             "type": delivery.type_name,
             "terra_user_id": delivery.terra_user_id,
             "reason": reason,
+            "class": Class::of(reason),
+            "fingerprint": fingerprint(reason, delivery.kind()),
             "attempts": attempts,
         }),
     }

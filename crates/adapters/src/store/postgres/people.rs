@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::unit::{Db, Done};
-use super::{identity, references};
-use crate::store::{Decided, OpenReference, ReferenceAnswer, ReferencePolicy, StoreError, apply};
+use super::{audit, identity, references};
+use crate::store::{Audit, Decided, OpenReference, ReferenceAnswer, ReferencePolicy, StoreError, apply};
 
 const FOUND: &str = "
 INSERT INTO resolution (environment, reference_id, user_id, run_at) VALUES ($1, $2, $3, $4)
@@ -109,18 +109,16 @@ pub(super) async fn split(
     Ok(Done::Keep(Decided::Done { connection }))
 }
 
-const AUDIT: &str = "INSERT INTO audit (at, actor, action, subject, detail) VALUES ($1, $2, $3, $4, $5)";
-
 async fn audit(
     db: &Db,
     actor: &str,
-    action: &str,
+    action: &'static str,
     connection: ConnectionId,
     detail: Value,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    db.execute(AUDIT, &[&now, &actor, &action, &connection.to_string(), &detail]).await?;
-    Ok(())
+    let entry = Audit { actor: actor.to_owned(), action, subject: connection.to_string(), detail };
+    audit::write(db, &entry, now).await
 }
 
 /// Stable bytes for the ids of the events of one decision: the same call again, after an unknown outcome, tells nothing

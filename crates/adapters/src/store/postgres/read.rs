@@ -6,6 +6,8 @@ use bytes::Bytes;
 use domain::delivery::Delivery;
 use domain::id::{AliasKey, ConnectionId, DeliveryId, Environment, UserId};
 use domain::identity::Status;
+use domain::replay::ReplayId;
+use domain::settle::class::Class;
 use tokio_postgres::Row;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
@@ -107,7 +109,8 @@ fn assembled(rows: &[Row]) -> Result<Vec<ConnectionView>, StoreError> {
 
 const DELIVERIES: &str = "
 SELECT id, received_at, environment, trace_id, reference, type_name, terra_user_id, size_bytes, body_digest, late,
-       outcome, reason, attempts, retry_at, row_count, settled_at, unread
+       outcome, reason, attempts, retry_at, row_count, settled_at, unread, class, fingerprint, replay_id, discarded_by,
+       discard_reason
   FROM delivery
  WHERE ($1::text IS NULL OR outcome = $1)
    AND ($2::text IS NULL OR type_name = $2)
@@ -115,6 +118,11 @@ SELECT id, received_at, environment, trace_id, reference, type_name, terra_user_
    AND ($4::text IS NULL OR trace_id = $4)
    AND ($5::text IS NULL OR environment = $5)
    AND ($6::uuid IS NULL OR id < $6)
+   AND ($8::text IS NULL OR class = $8)
+   AND ($9::text IS NULL OR fingerprint = $9)
+   AND ($10::uuid IS NULL OR replay_id = $10)
+   AND ($11::timestamptz IS NULL OR received_at >= $11)
+   AND ($12::timestamptz IS NULL OR received_at < $12)
  ORDER BY id DESC
  LIMIT $7";
 
@@ -135,6 +143,11 @@ pub(super) async fn deliveries(
                 &filter.environment.as_ref().map(Environment::as_str),
                 &after,
                 &one_more(page),
+                &filter.class.map(Class::label),
+                &filter.fingerprint,
+                &filter.replay.map(|run| run.0),
+                &filter.span.from,
+                &filter.span.to,
             ],
         )
         .await?;
@@ -144,7 +157,8 @@ pub(super) async fn deliveries(
 
 const DELIVERY: &str = "
 SELECT id, received_at, environment, trace_id, reference, type_name, terra_user_id, size_bytes, body_digest, late,
-       outcome, reason, attempts, retry_at, row_count, settled_at, unread
+       outcome, reason, attempts, retry_at, row_count, settled_at, unread, class, fingerprint, replay_id, discarded_by,
+       discard_reason
   FROM delivery
  WHERE id = $1";
 
@@ -171,6 +185,11 @@ fn delivery_view(row: &Row) -> Result<DeliveryView, StoreError> {
         late: get(row, "late")?,
         unread: get::<Option<Json<_>>>(row, "unread")?.map(|Json(unread)| unread),
         settled_at: get(row, "settled_at")?,
+        class: get(row, "class")?,
+        fingerprint: get(row, "fingerprint")?,
+        replay: get::<Option<Uuid>>(row, "replay_id")?.map(ReplayId),
+        discarded_by: get(row, "discarded_by")?,
+        discard_reason: get(row, "discard_reason")?,
     })
 }
 

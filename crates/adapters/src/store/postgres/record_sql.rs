@@ -10,6 +10,8 @@ use crate::store::record_table::{BASE, listed, quoted, scored, typed};
 pub(super) struct Statements {
     /// `$1` ids → what the merge rule asks, locked in ascending order.
     pub(super) kept: String,
+    /// The same, without a lock.
+    pub(super) seen: String,
     /// One array per column, [`BASE`] first → id and whether it is new, of each row written.
     pub(super) write: String,
     /// `$1` ids, `$2` enrichments, `$3` moments, then one array per score.
@@ -73,6 +75,10 @@ impl Statements {
             kept: format!(
                 "SELECT id, record_order, order_inferred, deleted, fingerprint, enrichment \
                    FROM {table} WHERE id = ANY ($1) ORDER BY id FOR UPDATE"
+            ),
+            seen: format!(
+                "SELECT id, record_order, order_inferred, deleted, fingerprint, enrichment \
+                   FROM {table} WHERE id = ANY ($1)"
             ),
             write: write(kind, table),
             write_scores: write_scores(kind, table),

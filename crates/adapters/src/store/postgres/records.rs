@@ -18,22 +18,36 @@ use crate::store::tx::{RecordWrite, Reprojection, ScoreWrite};
 
 pub(super) type Arrays<'a> = Vec<Box<dyn ToSql + Sync + Send + 'a>>;
 
+/// Locks what it finds, and remembers what it does not.
 pub(super) async fn kept(db: &mut Db, keys: &[RecordKey]) -> Result<BTreeMap<RecordKey, Kept>, StoreError> {
+    let kept = found(db, keys, |kind| &statements(kind).kept).await?;
+    db.unseen = keys.iter().filter(|key| !kept.contains_key(*key)).map(RecordKey::id).collect();
+    Ok(kept)
+}
+
+pub(super) async fn seen(db: &Db, keys: &[RecordKey]) -> Result<BTreeMap<RecordKey, Kept>, StoreError> {
+    found(db, keys, |kind| &statements(kind).seen).await
+}
+
+async fn found(
+    db: &Db,
+    keys: &[RecordKey],
+    statement: fn(DataKind) -> &'static str,
+) -> Result<BTreeMap<RecordKey, Kept>, StoreError> {
     let by_id: BTreeMap<RecordId, &RecordKey> = keys.iter().map(|key| (key.id(), key)).collect();
-    let mut kept = BTreeMap::new();
+    let mut found = BTreeMap::new();
     for kind in DataKind::ALL {
         let ids: Vec<_> = by_id.iter().filter(|(_, key)| key.kind == kind).map(|(id, _)| id.0).collect();
         if ids.is_empty() {
             continue;
         }
-        for row in db.rows(&statements(kind).kept, &[&ids]).await? {
+        for row in db.rows(statement(kind), &[&ids]).await? {
             if let Some(key) = by_id.get(&RecordId(get(&row, "id")?)) {
-                kept.insert((*key).clone(), kept_row(&row)?);
+                found.insert((*key).clone(), kept_row(&row)?);
             }
         }
     }
-    db.unseen = by_id.iter().filter(|(_, key)| !kept.contains_key(**key)).map(|(id, _)| *id).collect();
-    Ok(kept)
+    Ok(found)
 }
 
 fn kept_row(row: &Row) -> Result<Kept, StoreError> {

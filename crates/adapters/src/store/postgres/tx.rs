@@ -9,6 +9,7 @@ use domain::identity::{Connection, Edge, Resolution};
 use domain::outgoing::Outgoing;
 use domain::plan::AuthEvent;
 use domain::record::{Kept, RecordKey};
+use domain::replay::ReplayId;
 use domain::session::SessionResult;
 use domain::usage::{Account, Tally};
 use jiff::Timestamp;
@@ -16,12 +17,14 @@ use terra::event::DataKind;
 
 use super::unit::Db;
 use super::{
-    backfill, enqueue, events, fetch, history, identity, ledger, processed, records, references, sessions, silence,
-    usage,
+    backfill, enqueue, events, fetch, history, identity, ledger, processed, records, references, replay, sessions,
+    silence, usage,
 };
 use crate::store::StoreError;
 use crate::store::backfill::Notes;
-use crate::store::tx::{AliasRow, LedgerRow, ProcessedRow, RecordWrite, RhythmRow, ScoreWrite, Tx};
+use crate::store::tx::{
+    AliasRow, LedgerOutcome, LedgerRow, ProcessedRow, RecordWrite, RhythmRow, ScoreWrite, SettledReplay, Tx,
+};
 
 #[async_trait]
 impl Tx for Db {
@@ -138,8 +141,22 @@ impl Tx for Db {
         ledger::write(self, rows).await
     }
 
-    async fn settled(&mut self, deliveries: &[(DeliveryId, Timestamp)]) -> Result<BTreeSet<DeliveryId>, StoreError> {
-        usage::settled(self, deliveries).await
+    async fn outcomes(
+        &mut self,
+        deliveries: &[(DeliveryId, Timestamp)],
+    ) -> Result<BTreeMap<DeliveryId, LedgerOutcome>, StoreError> {
+        ledger::outcomes(self, deliveries).await
+    }
+
+    async fn pending_replays(
+        &mut self,
+        asked: &[(ReplayId, DeliveryId)],
+    ) -> Result<BTreeSet<(ReplayId, DeliveryId)>, StoreError> {
+        replay::lock(self, asked).await
+    }
+
+    async fn settle_replays(&mut self, settled: &[SettledReplay]) -> Result<(), StoreError> {
+        replay::settle(self, settled).await
     }
 
     async fn add_usage(&mut self, sums: &BTreeMap<Account, Tally>) -> Result<(), StoreError> {

@@ -27,6 +27,9 @@ const KEEP_SESSIONS: Duration = Duration::from_secs(86_400);
 /// Two years of bills, and the month that began before them.
 const KEEP_USAGE: Duration = Duration::from_secs(770 * 86_400);
 
+/// What became of each delivery of a replay; the run itself, with its numbers, stays.
+const KEEP_REPLAY_ITEMS: Duration = Duration::from_secs(30 * 86_400);
+
 /// Rows deleted in one transaction, and such transactions in one round.
 const BATCH_ROWS: i64 = 5_000;
 const BATCHES_MAX: u32 = 200;
@@ -52,6 +55,7 @@ pub(super) async fn run(units: &Units, now: Timestamp, keep_deliveries: Duration
     delete_old(units, DELETE_PROCESSED, before(now, KEEP_PROCESSED)).await?;
     delete_old(units, DELETE_SESSIONS, before(now, KEEP_SESSIONS)).await?;
     delete_old(units, DELETE_USAGE, before(now, KEEP_USAGE)).await?;
+    delete_old(units, DELETE_REPLAY_ITEMS, before(now, KEEP_REPLAY_ITEMS)).await?;
     backfill_upkeep::run(units, now).await?;
     Ok(unneeded)
 }
@@ -95,14 +99,17 @@ async fn create_partition(db: &Db, day: Date, next: Date) -> Result<(), StoreErr
               WHERE received_at >= '{day} 00:00+00' AND received_at < '{next} 00:00+00'
              RETURNING id, received_at, environment, trace_id, reference, type_name, terra_user_id, delivery_order,
                        size_bytes, body_digest, late, metadata, body, outcome, reason, attempts, retry_at,
-                       locked_until, row_count, settled_at, unread
+                       locked_until, row_count, settled_at, unread, class, fingerprint, replay_id, discarded_by,
+                       discard_reason, crashes
          )
          INSERT INTO {name} (id, received_at, environment, trace_id, reference, type_name, terra_user_id,
                              delivery_order, size_bytes, body_digest, late, metadata, body, outcome, reason, attempts,
-                             retry_at, locked_until, row_count, settled_at, unread)
+                             retry_at, locked_until, row_count, settled_at, unread, class, fingerprint, replay_id,
+                             discarded_by, discard_reason, crashes)
          SELECT id, received_at, environment, trace_id, reference, type_name, terra_user_id, delivery_order,
                 size_bytes, body_digest, late, metadata, body, outcome, reason, attempts, retry_at, locked_until,
-                row_count, settled_at, unread
+                row_count, settled_at, unread, class, fingerprint, replay_id, discarded_by, discard_reason,
+                crashes
            FROM moved;
          ALTER TABLE delivery ATTACH PARTITION {name} FOR VALUES FROM ('{day} 00:00+00') TO ('{next} 00:00+00');"
     ))
@@ -165,6 +172,15 @@ DELETE FROM connect_session
 const DELETE_USAGE: &str = "
 DELETE FROM usage
  WHERE ctid = ANY (ARRAY(SELECT ctid FROM usage WHERE month < date_trunc('month', $1::timestamptz AT TIME ZONE 'utc')::date LIMIT $2))";
+
+const DELETE_REPLAY_ITEMS: &str = "
+DELETE FROM replay_item
+ WHERE ctid = ANY (ARRAY(SELECT replay_item.ctid
+                           FROM replay_item
+                           JOIN replay_run ON replay_run.id = replay_item.run_id
+                          WHERE replay_run.state IN ('done', 'previewed', 'cancelled', 'failed')
+                            AND coalesce(replay_run.finished_at, replay_run.requested_at) < $1
+                          LIMIT $2))";
 
 pub(super) async fn delete_old(units: &Units, sql: &'static str, end: Timestamp) -> Result<(), StoreError> {
     for _ in 0..BATCHES_MAX {

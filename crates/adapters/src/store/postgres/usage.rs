@@ -1,10 +1,9 @@
 //! What Terra delivered: counted with the effects, read as its bill is.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use domain::id::{ConnectionId, DeliveryId};
+use domain::id::ConnectionId;
 use domain::usage::{Account, Tally};
-use jiff::Timestamp;
 use jiff::civil::Date;
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -14,23 +13,6 @@ use super::row::{column, count, get};
 use super::unit::Db;
 use crate::store::view::{UsageBy, UsageFilter, UsageTotals, UsageView};
 use crate::store::{Listing, Page, StoreError};
-
-const SETTLED: &str = "
-SELECT delivery.id
-  FROM unnest($1::uuid[], $2::timestamptz[]) AS asked (id, received_at)
-  JOIN delivery ON delivery.received_at = asked.received_at AND delivery.id = asked.id
- WHERE delivery.outcome NOT IN ('retry', 'dead')";
-
-pub(super) async fn settled(
-    db: &Db,
-    deliveries: &[(DeliveryId, Timestamp)],
-) -> Result<BTreeSet<DeliveryId>, StoreError> {
-    if deliveries.is_empty() {
-        return Ok(BTreeSet::new());
-    }
-    let rows = db.rows(SETTLED, &[&column(deliveries, |(id, _)| id.0), &column(deliveries, |(_, at)| *at)]).await?;
-    rows.iter().map(|row| Ok(DeliveryId(get(row, "id")?))).collect()
-}
 
 const ADD: &str = "
 INSERT INTO usage (environment, terra_user_id, kind, month, origin, deliveries, unchanged, duplicates, bytes)

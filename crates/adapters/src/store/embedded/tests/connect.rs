@@ -53,7 +53,7 @@ async fn webhook_and_redirect_decide_the_same_session_once() {
     let context = Context { backfill_days: 28, ..Context::default() };
     let plan = plan::confirmed(wanted.id, &wanted.environment, &user, at(11), &context);
     let body = Sealed(Bytes::new());
-    bench.apply(Prepared { plan, body, documents: Vec::new(), attempt: 1 }).await;
+    bench.apply(Prepared { plan, body, documents: Vec::new(), attempt: 1, replay: None }).await;
     assert_eq!(bench.store.stats(at(0)).await.unwrap().fetch_open, jobs, "and only once");
     assert!(bench.store.session_returned(wanted.id, at(12)).await.unwrap());
     assert!(!bench.store.session_returned(wanted.id, at(13)).await.unwrap());

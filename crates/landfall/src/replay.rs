@@ -1,0 +1,299 @@
+//! Replays, step by step: one process at a time, and whoever takes over goes on where the last one was.
+//!
+//! A run is counted page by page, each page with a look at what working it again would do. Then one delivery is worked,
+//! and if it fails nothing else is touched; the rest follows at the run's rate, between live traffic, not before it.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use adapters::payloads::PayloadError;
+use adapters::queue::Job;
+use adapters::store::{Audit, Counted, Holder, LedgerOutcome, Selected, StoreError};
+use domain::id::DeliveryId;
+use domain::plan::{self, Context, Plan};
+use domain::record::RecordKey;
+use domain::replay::{self, Items, Predicted, Progress, Replay, ReplayId, Selection, State};
+use domain::settle::Failure;
+use jiff::{SignedDuration, Timestamp};
+use metrics::counter;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use crate::config::Config;
+use crate::telemetry;
+use crate::wiring::Ports;
+use crate::worker::{self, context};
+
+/// Taken anew with every step; after a crash another process waits this long.
+const LEASE: SignedDuration = SignedDuration::from_secs(15);
+const POLL: Duration = Duration::from_millis(500);
+/// Deliveries counted in one step.
+const COUNT_AT_ONCE: u32 = 200;
+/// How often the numbers of a run are kept; those who look at it get them as they are.
+const TALLY_EVERY: Duration = Duration::from_secs(2);
+
+pub(crate) async fn run(ports: Ports, config: Arc<Config>, stop: CancellationToken) {
+    let lease = Holder { name: "replay", holder: Uuid::now_v7() };
+    let mut work = Work { ports: &ports, config: &config, stop: &stop, lease, tallied: None };
+    while !stop.is_cancelled() {
+        let pause = match work.turn().await {
+            Ok(pause) => pause,
+            Err(error) => {
+                warn!(%error, "cannot go on with replays now");
+                POLL
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+    if let Err(error) = ports.store.let_go(lease).await {
+        warn!(%error, "could not give the lease of replays back; it runs out by itself");
+    }
+}
+
+/// A run that has not begun.
+pub(crate) fn wanted(selection: Selection, actor: String, rate: u32, dry_run: bool, now: Timestamp) -> Replay {
+    Replay {
+        id: ReplayId(Uuid::now_v7()),
+        selection,
+        state: State::Counting,
+        dry_run,
+        actor,
+        rate,
+        requested_at: now,
+        started_at: None,
+        finished_at: None,
+        position: None,
+        progress: Progress::default(),
+        reason: None,
+    }
+}
+
+/// The entry of the audit about a run.
+pub(crate) fn entry(run: &Replay, actor: &str, action: &'static str) -> Audit {
+    let detail =
+        json!({ "selection": run.selection, "rate": run.rate, "dry_run": run.dry_run, "items": run.progress.items });
+    Audit { actor: actor.to_owned(), action, subject: run.id.to_string(), detail }
+}
+
+struct Work<'a> {
+    ports: &'a Ports,
+    config: &'a Config,
+    stop: &'a CancellationToken,
+    lease: Holder<'a>,
+    /// When the numbers of which run were last kept.
+    tallied: Option<(ReplayId, Instant)>,
+}
+
+impl Work<'_> {
+    /// One step of one run; answers how long to wait before the next.
+    async fn turn(&mut self) -> Result<Duration, StoreError> {
+        let store = &self.ports.store;
+        let now = self.ports.clock.now();
+        if !store.hold(self.lease, now, now + LEASE).await? {
+            return Ok(POLL);
+        }
+        match store.next_replay().await? {
+            Some(run) if run.state == State::Counting => self.count(run).await,
+            Some(run) => self.work(run).await,
+            None => Ok(POLL),
+        }
+    }
+
+    async fn count(&self, mut run: Replay) -> Result<Duration, StoreError> {
+        let store = &self.ports.store;
+        let page = store.select_deliveries(&run.selection, run.position, run.requested_at, COUNT_AT_ONCE).await?;
+        let is_last = page.len() < COUNT_AT_ONCE as usize;
+        let counted = self.predict(&page).await?;
+        run.position = page.last().map_or(run.position, |last| Some(last.job.delivery.id));
+        run.progress.deliveries += counted.len() as u64;
+        // Where a person cancelled it meanwhile, nothing is kept.
+        if store.add_replay_items(&run, &counted, self.ports.clock.now()).await? && is_last {
+            self.counted(run).await?;
+        }
+        Ok(Duration::ZERO)
+    }
+
+    async fn counted(&self, run: Replay) -> Result<(), StoreError> {
+        let store = &self.ports.store;
+        let preview = store.replay_preview(run.id).await?;
+        let progress = Progress {
+            counted: true,
+            deliveries: preview.deliveries,
+            users: preview.users,
+            first_at: preview.first_at,
+            last_at: preview.last_at,
+            predicted: preview.predicted,
+            by_type: preview.by_type,
+            by_class: preview.by_class,
+            by_outcome: preview.by_outcome,
+            proven: false,
+            items: Items { pending: preview.deliveries, ..Items::default() },
+        };
+        let state = if run.dry_run { State::Previewed } else { State::Running };
+        self.keep(Replay { state, progress, ..run }, State::Counting).await
+    }
+
+    /// What working these again would do, as far as a look can tell.
+    async fn predict(&self, page: &[Selected]) -> Result<Vec<Counted>, StoreError> {
+        let context = context(self.ports, self.config);
+        let mut plans: Vec<Option<Plan>> = Vec::with_capacity(page.len());
+        for selected in page {
+            plans.push(self.planned(&selected.job, &context).await?);
+        }
+        let keys: Vec<RecordKey> = plans
+            .iter()
+            .flatten()
+            .flat_map(|plan| plan.records.iter().map(|record| record.key.clone()))
+            .collect::<std::collections::BTreeSet<_>>()
+            .into_iter()
+            .collect();
+        let kept = if keys.is_empty() { BTreeMap::new() } else { self.ports.store.kept_records(&keys).await? };
+        let counted = |(selected, plan): (&Selected, Option<Plan>)| {
+            let took_effect = matches!(selected.outcome, LedgerOutcome::Processed | LedgerOutcome::Duplicate);
+            let predicted = plan.map_or(Predicted::Fail, |plan| replay::predict(&plan, &kept, took_effect));
+            let delivery = &selected.job.delivery;
+            Counted { delivery: delivery.id, received_at: delivery.received_at, predicted }
+        };
+        Ok(page.iter().zip(plans).map(counted).collect())
+    }
+
+    /// `None` where it cannot be planned.
+    async fn planned(&self, job: &Job, context: &Context) -> Result<Option<Plan>, StoreError> {
+        let bytes = match self.ports.payloads.unseal(&job.body).await {
+            Ok(bytes) => bytes,
+            Err(PayloadError::Lost(_) | PayloadError::TooLarge { .. }) => return Ok(None),
+            Err(error) => return Err(StoreError::Unavailable(format!("payloads: {error}"))),
+        };
+        let delivery = replay::admitted(job.delivery.clone());
+        Ok(catch_unwind(AssertUnwindSafe(|| plan::plan(delivery, &bytes, context))).ok())
+    }
+
+    async fn work(&mut self, mut run: Replay) -> Result<Duration, StoreError> {
+        let began = Instant::now();
+        let store = self.ports.store.clone();
+        if !run.progress.proven && store.replay_counts(run.id).await?.failed > 0 {
+            // A process ended between the first one's failure and what follows from it.
+            let reason = Some("it failed before".to_owned());
+            let run = Replay { state: State::Failed, reason, finished_at: Some(self.ports.clock.now()), ..run };
+            self.keep(run, State::Running).await?;
+            return Ok(Duration::ZERO);
+        }
+        let items = store.replay_items(run.id, run.step()).await?;
+        if items.is_empty() {
+            run.progress.items = store.replay_counts(run.id).await?;
+            run.finished_at = Some(self.ports.clock.now());
+            self.keep(Replay { state: State::Done, ..run }, State::Running).await?;
+            return Ok(Duration::ZERO);
+        }
+        let (count, is_first) = (items.len() as u32, !run.progress.proven);
+        let mut jobs = Vec::with_capacity(items.len());
+        for item in items {
+            match item.found {
+                Some((job, attempts)) => {
+                    let delivery = replay::admitted(job.delivery);
+                    jobs.push((Job { delivery, ..job }, attempts.saturating_add(1)));
+                }
+                None => self.gone(run.id, item.delivery).await?,
+            }
+        }
+        let worked = jobs.len();
+        let Ok(failed) = worker::apply_all(jobs, Some(run.id), self.ports, self.config, self.stop).await else {
+            // Whoever takes over goes on: what was worked is kept with its effects.
+            return Ok(Duration::ZERO);
+        };
+        counter!(telemetry::REPLAYED, "outcome" => "applied").increment((worked - failed.len()) as u64);
+        for (job, _, failure) in &failed {
+            self.failed(run.id, job, failure).await?;
+        }
+        if is_first && worked > 0 {
+            self.look_at_the_first(run, failed.first().map(|(_, _, failure)| failure)).await?;
+        } else {
+            self.tally(run.clone()).await?;
+            let takes = Duration::from_secs(1).saturating_mul(count) / run.rate.max(1);
+            return Ok(takes.saturating_sub(began.elapsed()));
+        }
+        Ok(Duration::ZERO)
+    }
+
+    async fn look_at_the_first(&mut self, mut run: Replay, failure: Option<&Failure>) -> Result<(), StoreError> {
+        let now = self.ports.clock.now();
+        run.started_at = run.started_at.or(Some(now));
+        run.progress.items = self.ports.store.replay_counts(run.id).await?;
+        let run = match failure {
+            None => Replay { progress: Progress { proven: true, ..run.progress.clone() }, ..run },
+            Some(failure) => {
+                Replay { state: State::Failed, reason: Some(failure.reason()), finished_at: Some(now), ..run }
+            }
+        };
+        self.keep(run, State::Running).await
+    }
+
+    async fn gone(&self, run: ReplayId, delivery: DeliveryId) -> Result<(), StoreError> {
+        counter!(telemetry::REPLAYED, "outcome" => "gone").increment(1);
+        self.ports.store.replay_gone(run, delivery).await
+    }
+
+    async fn failed(&self, run: ReplayId, job: &Job, failure: &Failure) -> Result<(), StoreError> {
+        let (id, reason) = (job.delivery.id, failure.reason());
+        counter!(telemetry::REPLAYED, "outcome" => "failed").increment(1);
+        warn!(delivery.id = %id, replay.id = %run, reason, "a replayed delivery failed again");
+        self.ports.store.fail_replay(run, job, &reason, self.ports.clock.now()).await
+    }
+
+    async fn tally(&mut self, mut run: Replay) -> Result<(), StoreError> {
+        let is_due = self.tallied.is_none_or(|(id, at)| id != run.id || at.elapsed() >= TALLY_EVERY);
+        if is_due {
+            run.progress.items = self.ports.store.replay_counts(run.id).await?;
+            self.tallied = Some((run.id, Instant::now()));
+            self.keep(run, State::Running).await?;
+        }
+        Ok(())
+    }
+
+    /// Keeps a run, unless a person changed it meanwhile; its end is an entry of the audit.
+    async fn keep(&self, run: Replay, was: State) -> Result<(), StoreError> {
+        let action = match run.state {
+            State::Done => Some("replay.done"),
+            State::Failed => Some("replay.failed"),
+            State::Counting | State::Previewed | State::Running | State::Cancelled => None,
+        };
+        let entry = action.map(|action| entry(&run, &run.actor, action));
+        let kept = self.ports.store.write_replay(&run, Some(was), entry.as_ref(), self.ports.clock.now()).await?;
+        if kept && run.state != was {
+            info!(replay.id = %run.id, state = run.state.label(), "replay: {}", replay::sentence(&run));
+        }
+        Ok(())
+    }
+}
+
+/// A run as people see it, its numbers as of now.
+pub(crate) async fn shown(ports: &Ports, mut run: Replay) -> Result<Value, StoreError> {
+    if run.progress.counted && run.state != State::Done {
+        run.progress.items = ports.store.replay_counts(run.id).await?;
+    }
+    Ok(document(&run))
+}
+
+pub(crate) fn document(run: &Replay) -> Value {
+    json!({
+        "id": run.id,
+        "state": run.state,
+        "selection": run.selection,
+        "dry_run": run.dry_run,
+        "actor": run.actor,
+        "rate": run.rate,
+        "requested_at": run.requested_at,
+        "started_at": run.started_at,
+        "finished_at": run.finished_at,
+        "progress": run.progress,
+        "reason": run.reason,
+        "text": replay::sentence(run),
+    })
+}
