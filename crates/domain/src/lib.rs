@@ -11,6 +11,7 @@ pub mod identity;
 pub mod order;
 pub mod outgoing;
 pub mod plan;
+pub mod quarantine;
 pub mod reconcile;
 pub mod record;
 pub mod recover;

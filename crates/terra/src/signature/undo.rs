@@ -270,7 +270,8 @@ mod tests {
         let python = br#"{"a": [1.0, 2], "b": {}, "name": "J\u00fcrgen", "x": "a, b: {c}"}"#;
         let compact = br#"{"a":[1.0,2],"b":{},"name":"J\u00fcrgen","x":"a, b: {c}"}"#;
         let raw = "{\"a\":[1.0,2],\"b\":{},\"name\":\"Jürgen\",\"x\":\"a, b: {c}\"}";
-        let pretty = "{\n  \"a\": [\n    1.0,\n    2\n  ],\n  \"b\": {},\n  \"name\": \"Jürgen\",\n  \"x\": \"a, b: {c}\"\n}";
+        let pretty =
+            "{\n  \"a\": [\n    1.0,\n    2\n  ],\n  \"b\": {},\n  \"name\": \"Jürgen\",\n  \"x\": \"a, b: {c}\"\n}";
         for (before, after) in [
             (&python[..], &compact[..]),
             (compact, python),
