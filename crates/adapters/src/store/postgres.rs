@@ -14,6 +14,7 @@ use domain::id::{
     BackfillId, ConnectionId, DeliveryId, Environment, EventId, FetchJobId, RecordId, ReferenceId, SessionId, UserId,
 };
 use domain::outgoing::Published;
+use domain::quarantine::{QuarantineId, Quarantined};
 use domain::reconcile::run::Reconcile;
 use domain::reconcile::{Known, ReconcileId};
 use domain::record::Scores;
@@ -31,9 +32,10 @@ use super::apply::{self, Mode, Tried};
 use super::{
     AboutRecord, Applied, AuthEventFilter, AuthEventView, BackfillFilter, BackfillRound, BackfillView,
     ConnectionFilter, ConnectionView, DayRecord, Decided, DeliveryFilter, DeliveryView, DriftCount, DriftFilter,
-    DriftView, FetchAsk, FetchFilter, FetchView, Found, Holder, LeasedFetch, Listing, OpenReference, Page, Prepared,
-    ReconcileMarks, RecordView, RecoveryBackfills, ReferenceAnswer, ReferencePolicy, Reprojection, Retry, Schema,
-    Silences, Span, StaleView, Stats, Store, StoreError, StoredDocument, UsageFilter, UsageTotals, UsageView,
+    DriftView, FetchAsk, FetchFilter, FetchView, Found, Held, Holder, LeasedFetch, LetIn, Listing, OpenReference, Page,
+    Prepared, QuarantineFilter, QuarantineTotals, ReconcileMarks, RecordView, RecoveryBackfills, ReferenceAnswer,
+    ReferencePolicy, Reprojection, Retry, Schema, Silences, Span, StaleView, Stats, Store, StoreError, StoredDocument,
+    UsageFilter, UsageTotals, UsageView,
 };
 use crate::payloads::Sealed;
 use crate::queue::Job;
@@ -55,6 +57,7 @@ mod migrate;
 mod pause;
 mod people;
 mod processed;
+mod quarantine;
 mod read;
 mod read_records;
 mod reconcile;
@@ -429,6 +432,44 @@ impl Store for PostgresStore {
     async fn events_about(&self, events: &[EventId], records: &[RecordId]) -> Result<Vec<AboutRecord>, StoreError> {
         let (events, records) = (events.to_vec(), records.to_vec());
         single!(self, |db| why::events_about(db, &events, &records))
+    }
+
+    async fn note_quarantined(&self, requests: &[Quarantined]) -> Result<BTreeSet<[u8; 32]>, StoreError> {
+        let requests = requests.to_vec();
+        keep!(self, |db| quarantine::note(db, &requests.iter().collect::<Vec<_>>()))
+    }
+
+    async fn quarantine(&self, held: &[Held], bytes_max: u64) -> Result<Vec<Sealed>, StoreError> {
+        let held = held.to_vec();
+        keep!(self, |db| quarantine::add(db, &held, bytes_max))
+    }
+
+    async fn quarantined(&self, filter: &QuarantineFilter, page: &Page) -> Result<Listing<Held>, StoreError> {
+        let (filter, page) = (filter.clone(), page.clone());
+        single!(self, |db| quarantine::list(db, &filter, &page))
+    }
+
+    async fn verifiable(
+        &self,
+        filter: &QuarantineFilter,
+        after: Option<QuarantineId>,
+        limit: u32,
+    ) -> Result<Vec<Held>, StoreError> {
+        let filter = filter.clone();
+        single!(self, |db| quarantine::verifiable(db, &filter, after, limit))
+    }
+
+    async fn let_in(&self, let_in: &[LetIn], actor: &str, now: Timestamp) -> Result<Vec<Sealed>, StoreError> {
+        let (let_in, actor) = (let_in.to_vec(), actor.to_owned());
+        keep!(self, |db| quarantine::let_in(db, &let_in, &actor, now))
+    }
+
+    async fn forget_quarantined(&self, before: Timestamp) -> Result<Vec<Sealed>, StoreError> {
+        single!(self, |db| quarantine::forget(db, before))
+    }
+
+    async fn quarantine_totals(&self) -> Result<QuarantineTotals, StoreError> {
+        single!(self, |db| quarantine::totals(db))
     }
 
     async fn known_aliases(
