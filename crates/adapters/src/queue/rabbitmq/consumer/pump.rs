@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::super::super::QueueError;
 use super::super::{frames, unavailable};
 use super::{Held, HeldJobs};
+use crate::clock::Clock;
 
 pub(super) struct Subscription {
     pub(super) lane: Lane,
@@ -35,6 +36,7 @@ pub(super) async fn pump(
     sender: mpsc::Sender<Result<Arrival, QueueError>>,
     end: CancellationToken,
 ) {
+    let clock = Clock::system();
     let mut channels = Vec::new();
     let mut streams = Vec::new();
     for subscription in subscriptions {
@@ -52,7 +54,7 @@ pub(super) async fn pump(
         };
         let arrival = match next {
             Some((lane, Some(Ok(delivery)))) => {
-                let held = HeldJobs::new(&held, lane, frames::count(&delivery.data));
+                let held = HeldJobs::new(&held, lane, frames::count(&delivery.data), clock.now());
                 Ok(Arrival { lane, delivery, held })
             }
             Some((_, Some(Err(error)))) => Err(unavailable(error)),
