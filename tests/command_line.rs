@@ -21,6 +21,7 @@ const COMMANDS: &[&str] = &[
     "connections",
     "backfill",
     "deliveries",
+    "quarantine",
     "reconcile",
     "recover",
     "stats",

@@ -24,6 +24,7 @@ mod fetch;
 mod golden;
 mod people;
 mod privacy;
+mod quarantine;
 mod receive;
 mod reconcile;
 mod recover;

@@ -11,6 +11,7 @@ pub(crate) mod drift;
 pub(crate) mod healthcheck;
 pub(crate) mod migrate;
 pub(crate) mod output;
+pub(crate) mod quarantine;
 pub(crate) mod reconcile;
 pub(crate) mod recover;
 pub(crate) mod reproject;

@@ -39,6 +39,9 @@ pub(crate) struct Config {
     pub(crate) legacy_widget: bool,
     pub(crate) signature_tolerance: Duration,
     pub(crate) stale_policy: StalePolicy,
+    /// What is kept of requests whose signature failed, in bytes and for how long.
+    pub(crate) quarantine_max: usize,
+    pub(crate) quarantine_keep: Duration,
     pub(crate) max_body: usize,
     pub(crate) max_inflight_bytes: usize,
     pub(crate) resolver: ResolverConfig,

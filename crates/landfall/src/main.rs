@@ -16,6 +16,7 @@ mod exit;
 mod fetcher;
 mod http;
 mod lifecycle;
+mod quarantine;
 mod reconcile;
 mod recover;
 mod relay;
@@ -57,6 +58,8 @@ enum Command {
     Backfill(command::backfill::Args),
     /// The ledger of deliveries
     Deliveries(command::deliveries::Args),
+    /// Requests whose signature failed: why, and letting in those that pass now
+    Quarantine(command::quarantine::Args),
     /// Compare with Terra's own list of users now
     Reconcile(command::reconcile::Args),
     /// Get back what was lost while Landfall could not be reached
@@ -106,6 +109,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Connections(args) => command::connections::run(args).await,
         Command::Backfill(args) => command::backfill::run(args).await,
         Command::Deliveries(args) => command::deliveries::run(args).await,
+        Command::Quarantine(args) => command::quarantine::run(args).await,
         Command::Reconcile(args) => command::reconcile::run(args).await,
         Command::Recover(args) => command::recover::run(args).await,
         Command::Stats(args) => command::stats::run(args).await,

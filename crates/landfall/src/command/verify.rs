@@ -111,10 +111,7 @@ fn content(header: &SignatureHeader, body: &[u8], secrets: &[String]) -> (bool, 
     let fits = |before: &[u8]| signature::verify(header, before, &keyed).ok();
     if let Some((change, _)) = signature::find_change(body, fits) {
         let what = change.words();
-        return (
-            false,
-            format!("body: changed since it was signed. It fits {what}; keep the raw bytes as they came"),
-        );
+        return (false, format!("body: changed since it was signed. It fits {what}; keep the raw bytes as they came"));
     }
     let digest = hex::encode(signature::body_digest(body));
     let text = format!(

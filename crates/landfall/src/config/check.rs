@@ -50,6 +50,8 @@ impl Config {
                     ("reject", StalePolicy::Reject),
                 ],
             ),
+            quarantine_max: check.parsed("quarantine_max", units::bytes),
+            quarantine_keep: check.parsed("quarantine_keep", units::duration),
             max_body: check.parsed("max_body", units::bytes),
             max_inflight_bytes: check.parsed("max_inflight_bytes", units::bytes),
             resolver: check.resolver(),

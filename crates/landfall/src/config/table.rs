@@ -64,6 +64,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
     plain("widget", Some("session"), "`session`, or `legacy` for the older widget endpoint"),
     plain("signature_tolerance", Some("5m"), "how far a signature's time may be from ours, both ways"),
     plain("stale_policy", Some("accept-if-new"), "a genuine but stale delivery: accept-if-new, quarantine, reject"),
+    plain(
+        "quarantine_max",
+        Some("256MiB"),
+        "requests whose signature failed: what is kept of them at most; 0 keeps none",
+    ),
+    plain("quarantine_keep", Some("72h"), "how long they are kept"),
     plain("max_body", Some("64MiB"), "413 above"),
     plain("max_inflight_bytes", Some("256MiB"), "bodies in memory at once; 503 above"),
     plain("resolver", Some("reference"), "reference_id to internal user: `reference` (it is the user), `sql`, `http`"),

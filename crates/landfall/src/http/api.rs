@@ -25,6 +25,7 @@ pub(crate) mod events;
 mod fetches;
 mod ledger;
 mod overview;
+mod quarantine;
 mod reconciles;
 mod records;
 mod recoveries;
@@ -60,6 +61,8 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
             .route("/deliveries", web::get().to(ledger::deliveries))
             .route("/deliveries/{id}", web::get().to(ledger::delivery))
             .route("/dead-letters", web::get().to(ledger::dead_letters))
+            .route("/quarantine", web::get().to(quarantine::list))
+            .route("/quarantine/reverify", web::post().to(quarantine::reverify))
             .route("/fetches", web::get().to(fetches::list))
             .route("/fetches/{id}", web::get().to(fetches::show))
             .route("/backfills", web::get().to(backfills::list))
