@@ -12,6 +12,7 @@
 
 mod harness;
 
+mod alerts;
 mod backfill;
 mod command_line;
 mod connect;
