@@ -5,6 +5,7 @@
 
 pub mod backfill;
 pub mod delivery;
+pub mod doctor;
 pub mod fetch;
 pub mod id;
 pub mod identity;
