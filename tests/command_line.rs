@@ -18,6 +18,7 @@ const COMMANDS: &[&str] = &[
     "serve",
     "migrate",
     "topology",
+    "doctor",
     "connections",
     "backfill",
     "deliveries",

@@ -19,6 +19,7 @@ mod connect;
 mod contract;
 mod crash;
 mod dev;
+mod doctor;
 mod drift;
 mod faults;
 mod fetch;

@@ -7,6 +7,7 @@ pub(crate) mod config;
 pub(crate) mod connections;
 pub(crate) mod deliveries;
 pub(crate) mod dev;
+pub(crate) mod doctor;
 pub(crate) mod drift;
 pub(crate) mod healthcheck;
 pub(crate) mod migrate;

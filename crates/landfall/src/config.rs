@@ -23,6 +23,8 @@ use raw::Raw;
 pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
     pub(crate) engines: Engines,
+    /// Asked by `doctor` alone.
+    pub(crate) queue_management_url: Option<SecretString>,
     pub(crate) payloads_url: Option<String>,
     pub(crate) payloads_inline_max: usize,
     pub(crate) public_addr: SocketAddr,

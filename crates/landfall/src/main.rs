@@ -10,6 +10,7 @@ mod command;
 mod config;
 mod connect;
 mod demo;
+mod doctor;
 mod downloads;
 mod drift;
 mod exit;
@@ -52,6 +53,8 @@ enum Command {
     Migrate(command::migrate::Args),
     /// The broker's exchanges and queues
     Topology(command::topology::Args),
+    /// Check settings, services and host: what is wrong, and its fix
+    Doctor(command::doctor::Args),
     /// People's connections: list, show, decide
     Connections(command::connections::Args),
     /// Ask Terra for a person's data and see it arrive
@@ -106,6 +109,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Serve(args) => command::serve::run(args).await,
         Command::Migrate(args) => command::migrate::run(args).await,
         Command::Topology(args) => command::topology::run(args).await,
+        Command::Doctor(args) => command::doctor::run(args).await,
         Command::Connections(args) => command::connections::run(args).await,
         Command::Backfill(args) => command::backfill::run(args).await,
         Command::Deliveries(args) => command::deliveries::run(args).await,

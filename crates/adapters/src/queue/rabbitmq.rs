@@ -10,6 +10,7 @@ mod connection;
 mod consumer;
 mod events;
 mod frames;
+pub mod management;
 mod publisher;
 mod settings;
 mod topology;

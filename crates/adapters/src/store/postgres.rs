@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use domain::doctor::database::DatabaseFacts;
 use domain::fetch::{FetchJob, PauseScope, Reaction};
 use domain::id::{
     BackfillId, ConnectionId, DeliveryId, Environment, EventId, FetchJobId, RecordId, ReferenceId, SessionId, UserId,
@@ -48,6 +49,7 @@ mod drift;
 mod enqueue;
 mod error;
 mod events;
+mod facts;
 mod fetch;
 mod fetch_read;
 mod history;
@@ -92,16 +94,6 @@ pub struct PostgresStore {
     policy: ReferencePolicy,
 }
 
-impl PostgresStore {
-    /// Makes the store without asking the server: it may be away, and come later.
-    ///
-    /// - Errors: a setting that can never work; the text names it and holds no secret.
-    pub fn connect(settings: PostgresSettings) -> Result<Self, StoreError> {
-        let pool = connect::pool(&settings)?;
-        Ok(PostgresStore { units: Units::new(pool), schema: settings.schema, policy: settings.policy })
-    }
-}
-
 /// Runs statements that each stand for themselves.
 macro_rules! single {
     ($store:expr, |$db:ident| $work:expr) => {
@@ -114,6 +106,21 @@ macro_rules! keep {
     ($store:expr, |$db:ident| $work:expr) => {
         $store.units.keep(move |$db| Box::pin(async move { $work.await })).await
     };
+}
+
+impl PostgresStore {
+    /// Makes the store without asking the server: it may be away, and come later.
+    ///
+    /// - Errors: a setting that can never work; the text names it and holds no secret.
+    pub fn connect(settings: PostgresSettings) -> Result<Self, StoreError> {
+        let pool = connect::pool(&settings)?;
+        Ok(PostgresStore { units: Units::new(pool), schema: settings.schema, policy: settings.policy })
+    }
+
+    /// What the server says of itself, and its time.
+    pub async fn facts(&self, pool_max: usize) -> Result<(DatabaseFacts, Timestamp), StoreError> {
+        single!(self, |db| facts::read(db, pool_max))
+    }
 }
 
 #[async_trait]

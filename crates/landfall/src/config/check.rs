@@ -21,6 +21,7 @@ impl Config {
         let engines = check.engines();
         let config = Config {
             data_dir: PathBuf::from(check.text("data_dir")),
+            queue_management_url: check.optional("queue_management_url").map(SecretString::from),
             payloads_url: check.optional("payloads_url"),
             payloads_inline_max: check.parsed("payloads_inline_max", units::bytes),
             public_addr: check.addr("public_addr"),

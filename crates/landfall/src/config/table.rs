@@ -28,6 +28,10 @@ pub(crate) const SETTINGS: &[Setting] = &[
     plain("data_dir", Some("./landfall-data"), "embedded engine and local payloads"),
     secret("queue_url", "`embedded` (default), or amqp://…, amqps://…"),
     plain("queue_prefix", Some("landfall"), "first part of every exchange and queue name"),
+    secret(
+        "queue_management_url",
+        "RabbitMQ's management API, as in http://user:password@rabbitmq:15672; `doctor` asks it what AMQP does not tell",
+    ),
     secret("store_url", "`embedded` (default), or postgres://…"),
     plain("store_schema", Some("landfall"), "PostgreSQL schema of our tables"),
     plain(
