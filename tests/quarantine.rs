@@ -14,6 +14,7 @@ crate::on_every_engine!(
     a_genuine_request_from_the_future_is_let_in_when_its_time_has_come,
     a_wrong_secret_is_told_from_an_attack,
     a_flood_is_answered_at_once_and_bounded,
+    what_is_too_large_or_too_old_is_not_kept,
 );
 
 const OTHER: &str = "secret-of-production-0001";
@@ -236,6 +237,29 @@ async fn a_flood_is_answered_at_once_and_bounded(engine: Engine) {
     .await;
     assert_eq!(app.send(&sleep_of(9), &[]).await, 200, "genuine ones pass meanwhile");
     app.quiet().await;
+    app.end().await;
+}
+
+async fn what_is_too_large_or_too_old_is_not_kept(engine: Engine) {
+    // Without a worker nobody does the upkeep, until one is started.
+    let mut app = TestApp::start_with(engine, Options::default().processes(&["receive,api"])).await;
+    let large = "x".repeat(9 * 1_024 * 1_024);
+    let signature = simulator::sign(OTHER, now_seconds(), large.as_bytes());
+    assert_eq!(post(&app, "/webhooks/terra", &[("x-terra-signature", &signature)], large).await.0, 401);
+    assert_eq!(post_signed(&app, OTHER, 1).await, 401);
+    let items = quarantined(&app, 2).await;
+    let shown: Vec<(u64, bool)> =
+        items.iter().map(|item| (item["size_bytes"].as_u64().unwrap(), item["has_body"] == true)).collect();
+    assert!(shown.contains(&(9 * 1_024 * 1_024, false)), "of a large one the facts: {shown:?}");
+    assert!(shown.iter().any(|(_, has_body)| *has_body), "{shown:?}");
+    app.end_process().await;
+    app.settings.insert("LANDFALL_QUARANTINE_KEEP".into(), "1ms".into());
+    app.settings.insert("LANDFALL_QUARANTINE_MAX".into(), "0".into());
+    app.start_again().await;
+    eventually("what is old is forgotten", || async { app.all("/v1/quarantine").await.is_empty() }).await;
+    assert_eq!(post_signed(&app, OTHER, 2).await, 401);
+    eventually("it is counted", || async { app.metric("landfall_signature_failures_total").await == 1.0 }).await;
+    assert!(app.all("/v1/quarantine").await.is_empty(), "and nothing is kept of it");
     app.end().await;
 }
 

@@ -23,6 +23,8 @@ CREATE TABLE quarantine (
     body             bytea
 );
 CREATE INDEX quarantine_first_seen ON quarantine (first_seen);
+-- Making room reads nothing else.
+CREATE INDEX quarantine_room ON quarantine (looks_like_terra, first_seen, id, held_bytes);
 CREATE INDEX quarantine_alias ON quarantine (terra_user_id);
 COMMENT ON TABLE quarantine IS 'requests whose signature failed: nothing in them is proved to be Terra''s';
 COMMENT ON COLUMN quarantine.id IS 'version 7, ordered by the first time it was seen';

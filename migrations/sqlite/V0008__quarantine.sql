@@ -24,4 +24,6 @@ CREATE TABLE quarantine (
     body             BLOB                                                       -- sealed; null where it was not read or is too large to keep
 ) STRICT;
 CREATE INDEX quarantine_first_seen ON quarantine (first_seen);
+-- Making room reads nothing else.
+CREATE INDEX quarantine_room ON quarantine (looks_like_terra, first_seen, id, held_bytes);
 CREATE INDEX quarantine_alias ON quarantine (terra_user_id);
