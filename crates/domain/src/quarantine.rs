@@ -144,9 +144,15 @@ pub struct Secrets<'a> {
     pub others: Vec<(&'a Environment, &'a [Secret])>,
 }
 
-/// Finds out why a request was refused, trying other environments and what is commonly done to bodies on their way.
-/// Without header or body only what the door saw can be told.
-pub fn why(refused: Refused, header: Option<&SignatureHeader>, body: Option<&[u8]>, secrets: &Secrets<'_>) -> Why {
+/// Finds out why a request was refused, trying other environments and, with `undo`, what is commonly done to bodies on
+/// their way. Without header or body only what the door saw can be told.
+pub fn why(
+    refused: Refused,
+    header: Option<&SignatureHeader>,
+    body: Option<&[u8]>,
+    secrets: &Secrets<'_>,
+    undo: bool,
+) -> Why {
     let part = refused.part();
     let (Part::SecretOrBody, Some(header), Some(body)) = (part, header, body) else { return Why::of(part) };
     let fitting = |body: &[u8], among: &[(&Environment, &[Secret])]| {
@@ -155,6 +161,9 @@ pub fn why(refused: Refused, header: Option<&SignatureHeader>, body: Option<&[u8
     };
     if let Some(environment) = fitting(body, &secrets.others) {
         return Why { part: Part::OtherEnvironment, environment: Some(environment), change: None };
+    }
+    if !undo {
+        return Why::of(Part::SecretOrBody);
     }
     let expected_or_other = |before: &[u8]| {
         let expected = fitting(before, &secrets.expected).map(|environment| (Part::BodyChanged, environment));

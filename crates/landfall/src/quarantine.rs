@@ -34,6 +34,9 @@ const WAITING_BYTES_MAX: usize = 32 * 1_024 * 1_024;
 /// Of larger bodies only the facts are kept.
 pub(crate) const BODY_BYTES_MAX: usize = 8 * 1_024 * 1_024;
 
+/// Bytes of one writing whose changes on the way are looked for: a flood must not keep a processor busy.
+const UNDONE_BYTES_MAX: usize = 2 * 1_024 * 1_024;
+
 /// Between two writings: a flood costs the store a few transactions a second, not one for each request.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -84,7 +87,8 @@ impl Quarantine {
         turned.body = turned.body.filter(|body| body.len() <= BODY_BYTES_MAX);
         let failure = Failure {
             part: turned.refused.part(),
-            looks_like_terra: quarantine::looks_like_terra(turned.header.is_some(), &turned.headers, None),
+            // Nobody looks at the body: a signature alone makes no webhook of Terra's.
+            looks_like_terra: quarantine::looks_like_terra(false, &turned.headers, None),
         };
         let at = turned.at;
         let room = match &turned.body {
@@ -97,15 +101,21 @@ impl Quarantine {
         let is_taken = room.is_ok_and(|room| self.waiting.try_send(Waiting { turned, _room: room }).is_ok());
         if !is_taken {
             telemetry::quarantine_dropped("busy", 1);
-            note(&self.burst, failure, at);
+            count(failure);
+            // The door tells a mismatch from the rest, and not what it comes from.
+            if failure.part != Part::SecretOrBody || !failure.looks_like_terra {
+                note(&self.burst, failure, at);
+            }
         }
     }
 }
 
-/// Counts a failure and judges the burst that it may be part of.
-fn note(burst: &Mutex<Burst>, failure: Failure, at: Timestamp) {
+fn count(failure: Failure) {
     let shape = if failure.looks_like_terra { "terra" } else { "other" };
     counter!(telemetry::SIGNATURE_FAILURES, "part" => failure.part.label(), "shape" => shape).increment(1);
+}
+
+fn note(burst: &Mutex<Burst>, failure: Failure, at: Timestamp) {
     burst.lock().unwrap_or_else(PoisonError::into_inner).note(failure, at);
 }
 
@@ -146,40 +156,55 @@ fn show_burst(burst: &Mutex<Burst>, now: Timestamp, said: &mut BTreeSet<Cause>) 
 }
 
 /// A request that was examined, and its body if that may be kept.
-type Examined = (Quarantined, Option<Bytes>);
+struct Examined {
+    request: Quarantined,
+    body: Option<Bytes>,
+    /// All was tried that could tell why.
+    is_thorough: bool,
+}
 
 async fn keep(waiting: Vec<Waiting>, burst: &Mutex<Burst>, ports: &Ports, config: &Arc<Config>) {
-    let count = waiting.len() as u64;
+    let requests = waiting.len() as u64;
     let config_there = config.clone();
     // Hashing in many forms: milliseconds of processor time for a large body.
     let examined = tokio::task::spawn_blocking(move || {
-        let one = |waiting: Waiting| examine(waiting.turned, &config_there.environments);
+        let mut left = UNDONE_BYTES_MAX;
+        let one = |waiting: Waiting| {
+            let undo = left > 0;
+            left = left.saturating_sub(waiting.turned.body.as_ref().map_or(0, Bytes::len));
+            examine(waiting.turned, &config_there.environments, undo)
+        };
         waiting.into_iter().map(one).collect::<Vec<Examined>>()
     })
     .await;
     let Ok(examined) = examined else {
-        telemetry::quarantine_dropped("failed", count);
+        telemetry::quarantine_dropped("failed", requests);
         return;
     };
-    for (request, _) in &examined {
+    for Examined { request, is_thorough, .. } in &examined {
         let failure = Failure { part: request.why.part, looks_like_terra: request.looks_like_terra };
-        note(burst, failure, request.last_seen);
+        count(failure);
+        // Half-known reasons beside known ones would look like many forms.
+        if *is_thorough {
+            note(burst, failure, request.last_seen);
+        }
     }
     if config.quarantine_max == 0 {
         return;
     }
     if let Err(error) = write(distinct(examined), ports, config).await {
-        telemetry::quarantine_dropped("store", count);
-        warn!(%error, requests = count, "could not keep requests whose signature failed");
+        telemetry::quarantine_dropped("store", requests);
+        warn!(%error, requests, "could not keep requests whose signature failed");
     }
 }
 
-fn examine(turned: Turned, environments: &[TerraEnvironment]) -> Examined {
+fn examine(turned: Turned, environments: &[TerraEnvironment], undo: bool) -> Examined {
     let Turned { at, address, refused, header, headers, size_bytes, body } = turned;
     let digest = body.as_ref().map(|body| signature::body_digest(body));
     let peek = body.as_ref().map(|body| event::peek(body));
     let kind = peek.as_ref().map(|peek| peek.kind.as_deref().map_or(Kind::Other, Kind::parse));
-    let why = why(refused, header.as_ref(), body.as_deref(), address.as_ref(), environments);
+    let why = why(refused, header.as_ref(), body.as_deref(), address.as_ref(), environments, undo);
+    let is_thorough = undo || why.part != Part::SecretOrBody;
     // Only what may pass one day is worth its bytes.
     let body = body.filter(|_| header.is_some());
     let (type_name, terra_user_id) = peek.map_or((None, None), |peek| (peek.kind, peek.user_id));
@@ -206,7 +231,7 @@ fn examine(turned: Turned, environments: &[TerraEnvironment]) -> Examined {
         size_bytes,
         held_bytes: quarantine::held_bytes(body.as_ref().map(|body| body.len() as u64)),
     };
-    (request, body)
+    Examined { request, body, is_thorough }
 }
 
 fn why(
@@ -215,6 +240,7 @@ fn why(
     body: Option<&[u8]>,
     address: Option<&Environment>,
     environments: &[TerraEnvironment],
+    undo: bool,
 ) -> Why {
     let (expected, others): (Vec<&TerraEnvironment>, Vec<&TerraEnvironment>) =
         environments.iter().partition(|environment| address.is_none_or(|address| *address == environment.name));
@@ -222,23 +248,23 @@ fn why(
         expected: expected.iter().map(|one| (&one.name, &one.secrets[..])).collect(),
         others: others.iter().map(|one| (&one.name, &one.secrets[..])).collect(),
     };
-    quarantine::why(refused, header, body, &secrets)
+    quarantine::why(refused, header, body, &secrets, undo)
 }
 
 /// The same request several times is one, counted; signature and reason are those of the last.
 fn distinct(examined: Vec<Examined>) -> Vec<Examined> {
     let mut distinct: BTreeMap<[u8; 32], Examined> = BTreeMap::new();
-    for (request, body) in examined {
-        match distinct.get_mut(&request.fingerprint) {
+    for one in examined {
+        match distinct.get_mut(&one.request.fingerprint) {
             None => {
-                distinct.insert(request.fingerprint, (request, body));
+                distinct.insert(one.request.fingerprint, one);
             }
-            Some((known, _)) => {
+            Some(Examined { request: known, .. }) => {
                 *known = Quarantined {
                     id: known.id,
                     first_seen: known.first_seen,
-                    seen: known.seen + request.seen,
-                    ..request
+                    seen: known.seen + one.request.seen,
+                    ..one.request
                 };
             }
         }
@@ -248,10 +274,10 @@ fn distinct(examined: Vec<Examined>) -> Vec<Examined> {
 
 /// Bodies are sealed only for requests that are new.
 async fn write(examined: Vec<Examined>, ports: &Ports, config: &Config) -> anyhow::Result<()> {
-    let requests: Vec<Quarantined> = examined.iter().map(|(request, _)| request.clone()).collect();
+    let requests: Vec<Quarantined> = examined.iter().map(|one| one.request.clone()).collect();
     let known = ports.store.note_quarantined(&requests).await?;
     let mut held = Vec::new();
-    for (request, body) in examined.into_iter().filter(|(request, _)| !known.contains(&request.fingerprint)) {
+    for Examined { request, body, .. } in examined.into_iter().filter(|one| !known.contains(&one.request.fingerprint)) {
         let body = match body {
             None => None,
             Some(body) => {

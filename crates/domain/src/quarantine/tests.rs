@@ -20,7 +20,7 @@ fn found(with: &str, before: &[u8], came: &[u8]) -> (Part, Option<String>, Optio
     let (of_staging, of_production) = ([secret("secret-of-staging")], [secret("secret-of-production")]);
     let secrets = Secrets { expected: vec![(&staging, &of_staging)], others: vec![(&production, &of_production)] };
     let refused = Refused::Signature(SignatureError::Mismatch);
-    let why = why(refused, Some(&signed(with, before)), Some(came), &secrets);
+    let why = why(refused, Some(&signed(with, before)), Some(came), &secrets, true);
     (why.part, why.environment.map(|environment| environment.to_string()), why.change)
 }
 
@@ -39,6 +39,17 @@ fn the_part_that_is_wrong_is_named() {
 }
 
 #[test]
+fn what_is_not_undone_is_not_guessed_at() {
+    let environment = Environment::new("default");
+    let own = [secret("secret-of-staging")];
+    let secrets = Secrets { expected: vec![(&environment, &own)], others: vec![] };
+    let refused = Refused::Signature(SignatureError::Mismatch);
+    let (header, came) = (signed("secret-of-staging", BODY), [BODY, b"\n"].concat());
+    let part = |undo: bool| why(refused, Some(&header), Some(&came), &secrets, undo).part;
+    assert_eq!((part(true), part(false)), (Part::BodyChanged, Part::SecretOrBody));
+}
+
+#[test]
 fn what_the_door_saw_is_believed_where_nothing_can_be_tried() {
     let secrets = Secrets { expected: vec![], others: vec![] };
     for (refused, part) in [
@@ -49,7 +60,7 @@ fn what_the_door_saw_is_believed_where_nothing_can_be_tried() {
         (Refused::Future, Part::TimeFuture),
         (Refused::Stale, Part::TimeStale),
     ] {
-        assert_eq!(why(refused, None, None, &secrets), Why::of(part));
+        assert_eq!(why(refused, None, None, &secrets, true), Why::of(part));
     }
 }
 
