@@ -12,6 +12,7 @@
 
 mod harness;
 
+mod alerts;
 mod backfill;
 #[cfg(feature = "services")]
 mod broker_faults;
@@ -24,6 +25,7 @@ mod crash_points;
 mod database_faults;
 mod dead_letters;
 mod dev;
+mod doctor;
 mod drift;
 mod embedded_faults;
 mod faults;
@@ -31,6 +33,7 @@ mod fetch;
 mod golden;
 mod people;
 mod privacy;
+mod quarantine;
 mod receive;
 mod reconcile;
 mod recover;

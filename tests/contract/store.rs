@@ -14,6 +14,7 @@ mod fetch;
 mod identity;
 mod ledger;
 mod merging;
+mod quarantine;
 mod reconcile;
 mod records;
 mod recover;
@@ -162,6 +163,10 @@ mod reference_is_the_user {
         reconcile::a_lost_auth_and_a_lost_deauth_are_made_good,
         reconcile::known_aliases_page_by_terra_user,
         reconcile::runs_wait_in_order_and_keep_what_they_found,
+        quarantine::the_same_request_is_one_row_with_a_count,
+        quarantine::a_full_quarantine_parts_with_strange_requests_first_then_with_old_ones,
+        quarantine::quarantined_requests_page_and_are_filtered,
+        quarantine::what_is_let_in_leaves_and_what_is_old_is_forgotten,
         recover::a_recovery_is_kept_step_by_step,
         recover::missed_events_are_kept_once_and_settled_one_by_one,
         recover::what_was_processed_under_its_trace_id_has_arrived,

@@ -22,6 +22,7 @@ use domain::id::{
 };
 use domain::outgoing::Published;
 use domain::plan::{Plan, Sighting};
+use domain::quarantine::{QuarantineId, Quarantined};
 use domain::reconcile::run::Reconcile;
 use domain::reconcile::{Known, ReconcileId};
 use domain::record::{Kept, RecordKey, Scores};
@@ -43,6 +44,7 @@ mod backfill;
 pub mod embedded;
 mod fetching;
 pub mod postgres;
+mod quarantine;
 mod record_table;
 mod replay;
 pub mod tx;
@@ -51,6 +53,7 @@ pub mod why;
 
 pub use backfill::{BackfillRound, Notes};
 pub use fetching::FetchAsk;
+pub use quarantine::{Held, LetIn, QuarantineFilter, QuarantineTotals};
 pub use replay::{Audit, AuditFilter, AuditView, Counted, DeadGroup, Preview, ReplayItem, ReplayedView, Selected};
 pub use tx::{LedgerOutcome, Reprojection, StoredDocument};
 pub use view::{
@@ -507,6 +510,29 @@ pub trait Store: Send + Sync {
     ) -> Result<Vec<DayRecord>, StoreError>;
     /// Events about records: those with these ids, and those held about these records, in the order of their times.
     async fn events_about(&self, events: &[EventId], records: &[RecordId]) -> Result<Vec<AboutRecord>, StoreError>;
+
+    // --- quarantine
+
+    /// Counts requests whose signature failed among those kept; answers the fingerprints that are known.
+    async fn note_quarantined(&self, requests: &[Quarantined]) -> Result<BTreeSet<[u8; 32]>, StoreError>;
+    /// Keeps requests, at most `bytes_max` with those before: what does not look like Terra's goes first, then the oldest.
+    /// Answers payloads that nothing needs any more.
+    async fn quarantine(&self, held: &[Held], bytes_max: u64) -> Result<Vec<Sealed>, StoreError>;
+    /// Newest first; of a body only whether it is kept.
+    async fn quarantined(&self, filter: &QuarantineFilter, page: &Page) -> Result<Listing<Held>, StoreError>;
+    /// Requests with a well-formed signature and a body, oldest first, at most `limit` after `after`.
+    async fn verifiable(
+        &self,
+        filter: &QuarantineFilter,
+        after: Option<QuarantineId>,
+        limit: u32,
+    ) -> Result<Vec<Held>, StoreError>;
+    /// These are deliveries now: they leave the quarantine, and who let them in is kept. Answers payloads that nothing
+    /// needs any more.
+    async fn let_in(&self, let_in: &[LetIn], actor: &str, now: Timestamp) -> Result<Vec<Sealed>, StoreError>;
+    /// Forgets what was first seen before this; answers payloads that nothing needs any more.
+    async fn forget_quarantined(&self, before: Timestamp) -> Result<Vec<Sealed>, StoreError>;
+    async fn quarantine_totals(&self) -> Result<QuarantineTotals, StoreError>;
 
     // --- reconcile
 

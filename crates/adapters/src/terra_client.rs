@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use domain::fetch::Window;
+use jiff::Timestamp;
 use reqwest::{Client, Method, RequestBuilder, Response, redirect};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
@@ -161,6 +162,14 @@ impl TerraClient {
             200..=299 => answer.read(reply::subscriptions),
             _ => Err(answer.refusal(&self.credentials.api_key)),
         }
+    }
+
+    /// Terra's own time, as the `Date` of an answer says, to the second; `None` where it does not.
+    pub async fn clock(&self) -> Result<Option<Timestamp>, Unreachable> {
+        let response = self.http.get(self.bases.api_url.clone()).timeout(CONNECT_TIMEOUT).send().await?;
+        let date = response.headers().get("date").and_then(|value| value.to_str().ok());
+        let date = date.and_then(|text| jiff::fmt::rfc2822::parse(text).ok());
+        Ok(date.map(|date| date.timestamp()))
     }
 
     /// A token for one phone.

@@ -5,12 +5,14 @@
 
 pub mod backfill;
 pub mod delivery;
+pub mod doctor;
 pub mod fetch;
 pub mod id;
 pub mod identity;
 pub mod order;
 pub mod outgoing;
 pub mod plan;
+pub mod quarantine;
 pub mod reconcile;
 pub mod record;
 pub mod recover;

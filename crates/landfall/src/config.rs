@@ -23,6 +23,8 @@ use raw::Raw;
 pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
     pub(crate) engines: Engines,
+    /// Asked by `doctor` alone.
+    pub(crate) queue_management_url: Option<SecretString>,
     pub(crate) payloads_url: Option<String>,
     pub(crate) payloads_inline_max: usize,
     pub(crate) public_addr: SocketAddr,
@@ -39,6 +41,9 @@ pub(crate) struct Config {
     pub(crate) legacy_widget: bool,
     pub(crate) signature_tolerance: Duration,
     pub(crate) stale_policy: StalePolicy,
+    /// What is kept of requests whose signature failed, in bytes and for how long.
+    pub(crate) quarantine_max: usize,
+    pub(crate) quarantine_keep: Duration,
     pub(crate) max_body: usize,
     pub(crate) max_inflight_bytes: usize,
     pub(crate) resolver: ResolverConfig,

@@ -10,12 +10,14 @@ mod command;
 mod config;
 mod connect;
 mod demo;
+mod doctor;
 mod downloads;
 mod drift;
 mod exit;
 mod fetcher;
 mod http;
 mod lifecycle;
+mod quarantine;
 mod reconcile;
 mod recover;
 mod relay;
@@ -53,6 +55,8 @@ enum Command {
     Migrate(command::migrate::Args),
     /// The broker's exchanges and queues
     Topology(command::topology::Args),
+    /// Check settings, services and host: what is wrong, and its fix
+    Doctor(command::doctor::Args),
     /// People's connections: list, show, decide
     Connections(command::connections::Args),
     /// Ask Terra for a person's data and see it arrive
@@ -63,6 +67,8 @@ enum Command {
     Dead(command::dead::Args),
     /// Work deliveries again from their stored bytes
     Replay(command::replay::Args),
+    /// Requests whose signature failed: why, and letting in those that pass now
+    Quarantine(command::quarantine::Args),
     /// Compare with Terra's own list of users now
     Reconcile(command::reconcile::Args),
     /// Get back what was lost while Landfall could not be reached
@@ -111,11 +117,13 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Serve(args) => command::serve::run(args).await,
         Command::Migrate(args) => command::migrate::run(args).await,
         Command::Topology(args) => command::topology::run(args).await,
+        Command::Doctor(args) => command::doctor::run(args).await,
         Command::Connections(args) => command::connections::run(args).await,
         Command::Backfill(args) => command::backfill::run(args).await,
         Command::Deliveries(args) => command::deliveries::run(args).await,
         Command::Dead(args) => command::dead::run(args).await,
         Command::Replay(args) => command::replay::run(args).await,
+        Command::Quarantine(args) => command::quarantine::run(args).await,
         Command::Reconcile(args) => command::reconcile::run(args).await,
         Command::Recover(args) => command::recover::run(args).await,
         Command::Stats(args) => command::stats::run(args).await,

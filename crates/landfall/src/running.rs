@@ -21,8 +21,8 @@ use crate::roles::Roles;
 use crate::telemetry::{DoorMetrics, UPKEEP_EVERY};
 use crate::wiring::{self, Ports};
 use crate::{
-    backfills, downloads, drift, fetcher, reconcile, recover, relay, replay, resolving, retrying, silence, upkeep,
-    worker,
+    backfills, downloads, drift, fetcher, quarantine, reconcile, recover, relay, replay, resolving, retrying, silence,
+    upkeep, worker,
 };
 
 /// For publishes in flight when everything that publishes has ended.
@@ -86,7 +86,9 @@ pub(crate) fn start(
         stop: lifecycle.stop.clone(),
         store_fits: store_fits.clone(),
     };
-    let door = webhook::Door { budget: Budget::new(config.max_inflight_bytes), metrics: DoorMetrics::new() };
+    let (quarantine, keeper) = quarantine::hand_over();
+    let door =
+        webhook::Door { budget: Budget::new(config.max_inflight_bytes), metrics: DoorMetrics::new(), quarantine };
     let internal = http::internal_server(listeners.internal, app.clone())?;
     let internal_handle = internal.handle();
     lifecycle.adapters.spawn(serve_to_end(internal));
@@ -94,6 +96,7 @@ pub(crate) fn start(
         let public = http::public_server(listeners.public, app, door)?;
         let handle = public.handle();
         lifecycle.adapters.spawn(serve_to_end(public));
+        lifecycle.spawn(quarantine::run(keeper, ports.clone(), config.clone(), lifecycle.stop.clone()));
         Some(handle)
     } else {
         None

@@ -11,6 +11,7 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use crate::config::Config;
+use crate::quarantine;
 use crate::wiring::Ports;
 
 const EVERY: Duration = Duration::from_secs(600);
@@ -35,6 +36,7 @@ pub(crate) async fn run(ports: Ports, config: Arc<Config>, stop: CancellationTok
 }
 
 async fn clean(ports: &Ports, config: &Config) {
+    quarantine::forget(ports, config).await;
     match ports.store.upkeep(ports.clock.now(), config.retention_deliveries).await {
         Ok(unneeded) => {
             for payload in &unneeded {

@@ -101,18 +101,25 @@ fn open_embedded(config: &Config) -> anyhow::Result<Arc<Embedded>> {
 /// The store alone, for commands that need no queue. The embedded one migrates itself and is locked by its process, so
 /// it is not opened here.
 pub(crate) fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+    let (store, _) = postgres(config)?;
+    Ok(Arc::new(store))
+}
+
+/// PostgreSQL itself, and how many connections a process may hold.
+pub(crate) fn postgres(config: &Config) -> anyhow::Result<(PostgresStore, usize)> {
     let Engines::Cluster { store_url, store_schema, .. } = &config.engines else {
         anyhow::bail!(
             "the embedded engine migrates itself when it starts; this command is for LANDFALL_STORE_URL=postgres://…"
         );
     };
+    let pool_max = config.workers + POOL_EXTRA;
     let settings = PostgresSettings {
         url: store_url.clone(),
         schema: store_schema.clone(),
         policy: config.reference_policy(),
-        pool_max: config.workers + POOL_EXTRA,
+        pool_max,
     };
-    Ok(Arc::new(PostgresStore::connect(settings).context("read LANDFALL_STORE_URL")?))
+    Ok((PostgresStore::connect(settings).context("read LANDFALL_STORE_URL")?, pool_max))
 }
 
 /// The broker's settings; an error for the embedded engine, which has none.
@@ -135,7 +142,7 @@ fn open_payloads(config: &Config) -> anyhow::Result<Payloads> {
     Payloads::open(&url, config.payloads_inline_max).context("open the payload store")
 }
 
-fn terra_clients(config: &Config) -> anyhow::Result<BTreeMap<Environment, TerraClient>> {
+pub(crate) fn terra_clients(config: &Config) -> anyhow::Result<BTreeMap<Environment, TerraClient>> {
     let parse = |url: &str| url::Url::parse(url).context("read a Terra URL");
     let bases = Bases {
         api_url: parse(&config.terra.api)?,
@@ -153,7 +160,7 @@ fn terra_clients(config: &Config) -> anyhow::Result<BTreeMap<Environment, TerraC
     Ok(clients)
 }
 
-fn admin_client(config: &Config) -> anyhow::Result<Option<AdminClient>> {
+pub(crate) fn admin_client(config: &Config) -> anyhow::Result<Option<AdminClient>> {
     let Some(token) = &config.terra_admin_token else { return Ok(None) };
     let base = url::Url::parse(&config.terra.admin).context("read LANDFALL_TERRA_ADMIN_URL")?;
     AdminClient::new(base, token.clone()).map(Some).context("build the HTTP client for Terra's Admin API")

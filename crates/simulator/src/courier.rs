@@ -148,7 +148,7 @@ impl Courier {
     /// Sends once, whatever the answer.
     pub(crate) async fn send_once(&self, parcel: Parcel, once: Once) -> Result<Sent, SendError> {
         let dials = lock(&self.0.dials).clone();
-        let url = once.url.or_else(|| dials.webhook_url.clone()).ok_or(SendError::NoDestination)?;
+        let url = once.url.or_else(|| dials.destination().map(str::to_owned)).ok_or(SendError::NoDestination)?;
         let courier = self.clone();
         let sending = self.beside(async move {
             let attempt = Try {
@@ -195,7 +195,7 @@ impl Courier {
     async fn try_as_scheduled(&self, parcel: &Parcel, first_t: i64, number: u32) -> bool {
         // A retry goes to the destination as it is set by then, as Terra's do.
         let dials = lock(&self.0.dials).clone();
-        let Some(url) = dials.webhook_url.as_deref() else {
+        let Some(url) = dials.destination() else {
             self.settled();
             debug!(trace.id = ?parcel.trace_id, "no destination is set, dropped a webhook");
             return true;

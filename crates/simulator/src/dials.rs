@@ -10,6 +10,8 @@ use crate::settings::{Amount, AuthWebhook, Dialect, Settings};
 #[derive(Debug, Clone)]
 pub(crate) struct Dials {
     pub(crate) webhook_url: Option<String>,
+    /// Terra gives up on a destination that failed for a day; then nothing is delivered.
+    pub(crate) destination_active: bool,
     pub(crate) dialect: Dialect,
     /// Whether webhooks carry only the headers of the older platform.
     pub(crate) older_headers: bool,
@@ -35,10 +37,18 @@ pub(crate) struct Dials {
     pub(crate) resend_copies: u32,
 }
 
+impl Dials {
+    /// Where webhooks go, if they go anywhere.
+    pub(crate) fn destination(&self) -> Option<&str> {
+        self.webhook_url.as_deref().filter(|_| self.destination_active)
+    }
+}
+
 impl From<&Settings> for Dials {
     fn from(settings: &Settings) -> Self {
         Self {
             webhook_url: settings.webhook_url.clone(),
+            destination_active: true,
             dialect: settings.dialect,
             older_headers: false,
             auth_webhook: settings.auth_webhook,

@@ -10,7 +10,7 @@ pub use account::{
     AuthToken, Integration, UserInfo, UserPage, WidgetSession, auth_token, integrations_detailed, subscriptions,
     user_info, users_by_reference, widget_session,
 };
-pub use admin::{LogPage, LoggedEvent, event_log, logged_event};
+pub use admin::{Destination, LogPage, LoggedEvent, destinations, event_log, logged_event};
 pub use error::{ErrorReply, RateLimit, error_reply};
 
 use crate::event::DataKind;

@@ -6,6 +6,10 @@ use std::time::Duration;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
+mod undo;
+
+pub use undo::{Change, find_change};
+
 /// Bytes of one header value that we are ready to parse; Terra's own are about 80.
 pub const HEADER_BYTES_MAX: usize = 4_096;
 
@@ -114,6 +118,14 @@ impl SignatureHeader {
 
     pub fn t_text(&self) -> &str {
         &self.t_text
+    }
+}
+
+/// The header as it could have been sent: what is not signed is left out.
+impl fmt::Display for SignatureHeader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "t={}", self.t_text)?;
+        self.v1.iter().try_for_each(|v1| write!(f, ",v1={}", hex::encode(v1)))
     }
 }
 

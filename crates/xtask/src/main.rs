@@ -17,7 +17,7 @@ mod torture;
 use std::process::ExitCode;
 
 const USAGE: &str = "\
-usage: cargo xtask test                     format, lints, doc tests, and every test on both engines
+usage: cargo xtask test                     format, lints, alarms, doc tests, and every test on both engines
        cargo xtask test -- FILTER...        only the tests that the test runner picks by these arguments
        cargo xtask services                 the two services alone, until Ctrl-C; prints the variables to export
        cargo xtask torture [--seed N] [--minutes M] [--engine embedded|services]

@@ -50,6 +50,22 @@ pub(crate) fn provide() -> Result<Programs> {
     }
 }
 
+/// Prometheus' own tool for rules, which tests our alarms; installed where that is possible.
+pub(crate) fn promtool() -> Result<PathBuf> {
+    let find = || process::folder_of("promtool", &[]).map(|folder| folder.join("promtool"));
+    if let Some(promtool) = find() {
+        return Ok(promtool);
+    }
+    if !can_install() {
+        bail!("promtool not found; it is part of Prometheus: sudo apt-get install --no-install-recommends prometheus");
+    }
+    eprintln!("xtask: installing Prometheus, for promtool");
+    let _policy = NoServiceStarts::set()?;
+    apt_get(&["update"])?;
+    apt_get(&["install", "--yes", "--no-install-recommends", "prometheus"])?;
+    find().context("find promtool after installing it")
+}
+
 /// The programs, or the names of those that are not here.
 fn find() -> std::result::Result<Programs, String> {
     // Debian keeps the programs of each PostgreSQL version apart, and puts wrappers before those

@@ -21,6 +21,8 @@ const WAL_MAX_BYTES: u32 = 64 << 20;
 
 pub(crate) struct RabbitMq {
     port: u16,
+    /// of its management plugin
+    management_port: u16,
     node: String,
     /// `rabbitmqctl` for this node
     control: PathBuf,
@@ -36,9 +38,10 @@ pub(crate) struct RabbitMq {
 pub(crate) fn start(programs: &Programs, folder: &Path) -> Result<RabbitMq> {
     fs::create_dir(folder).with_context(|| format!("create {}", folder.display()))?;
     check_disk_space(folder)?;
-    let [port, distribution_port, mapper_port] = process::free_ports()?;
+    let [port, management_port, distribution_port, mapper_port] = process::free_ports()?;
     let node = format!("landfall-{}@localhost", std::process::id());
-    let variables = write_settings(folder, &node, port, distribution_port, mapper_port)?;
+    let ports = Ports { port, management_port, distribution_port, mapper_port };
+    let variables = write_settings(folder, &node, &ports)?;
     let bare = format!("env -i PATH=\"$PATH\" {variables}");
 
     let control = folder.join("rabbitmqctl");
@@ -56,7 +59,7 @@ pub(crate) fn start(programs: &Programs, folder: &Path) -> Result<RabbitMq> {
         .stderr(Stdio::null())
         .spawn()
         .context("start epmd")?;
-    let rabbitmq = RabbitMq { port, node, control, server, port_mapper };
+    let rabbitmq = RabbitMq { port, management_port, node, control, server, port_mapper };
     process::run(Command::new(&rabbitmq.server).arg("start")).context("start RabbitMQ")?;
     wait_until_it_answers(port, folder)?;
     Ok(rabbitmq)
@@ -64,9 +67,10 @@ pub(crate) fn start(programs: &Programs, folder: &Path) -> Result<RabbitMq> {
 
 impl RabbitMq {
     pub(crate) fn environment(&self) -> Vec<(&'static str, String)> {
-        let Self { port, node, .. } = self;
+        let Self { port, management_port, node, .. } = self;
         vec![
             ("LANDFALL_TEST_AMQP_URL", format!("amqp://guest:guest@127.0.0.1:{port}/%2f")),
+            ("LANDFALL_TEST_MANAGEMENT_URL", format!("http://guest:guest@127.0.0.1:{management_port}")),
             ("LANDFALL_TEST_RABBITMQ_NODE", node.clone()),
             ("LANDFALL_TEST_RABBITMQCTL", self.control.display().to_string()),
             ("LANDFALL_TEST_RABBITMQ_SERVER", self.server.display().to_string()),
@@ -84,9 +88,17 @@ impl Drop for RabbitMq {
     }
 }
 
+struct Ports {
+    port: u16,
+    management_port: u16,
+    distribution_port: u16,
+    mapper_port: u16,
+}
+
 /// Writes the node's files and returns the variables that server and commands share, as words of
 /// a shell script.
-fn write_settings(folder: &Path, node: &str, port: u16, distribution_port: u16, mapper_port: u16) -> Result<String> {
+fn write_settings(folder: &Path, node: &str, ports: &Ports) -> Result<String> {
+    let Ports { port, management_port, distribution_port, mapper_port } = ports;
     let write = |name: &str, text: &str| {
         let path = folder.join(name);
         fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
@@ -96,6 +108,8 @@ fn write_settings(folder: &Path, node: &str, port: u16, distribution_port: u16, 
         "rabbitmq.conf",
         &format!(
             "listeners.tcp.1 = 127.0.0.1:{port}\n\
+             management.tcp.ip = 127.0.0.1\n\
+             management.tcp.port = {management_port}\n\
              loopback_users = none\n\
              disk_free_limit.absolute = {DISK_FREE_LIMIT_GB}GB\n\
              raft.wal_max_size_bytes = {WAL_MAX_BYTES}\n\
@@ -105,7 +119,7 @@ fn write_settings(folder: &Path, node: &str, port: u16, distribution_port: u16, 
              log.file.level = info\n"
         ),
     )?;
-    let no_plugins = write("enabled_plugins", "[].\n")?;
+    let plugins = write("enabled_plugins", "[rabbitmq_management].\n")?;
     let nothing_more = write("advanced.config", "[].\n")?;
     let no_overrides = write("rabbitmq-env.conf", "")?;
     // The cookie keeps other users of this machine out. Erlang reads it from the home directory
@@ -125,7 +139,7 @@ fn write_settings(folder: &Path, node: &str, port: u16, distribution_port: u16, 
          RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS='-kernel inet_dist_use_interface {{127,0,0,1}}' \
          RABBITMQ_CTL_DIST_PORT_MIN=0 RABBITMQ_CTL_DIST_PORT_MAX=0 \
          RABBITMQ_CONF_ENV_FILE={no_overrides} RABBITMQ_CONFIG_FILE={settings} \
-         RABBITMQ_ADVANCED_CONFIG_FILE={nothing_more} RABBITMQ_ENABLED_PLUGINS_FILE={no_plugins} \
+         RABBITMQ_ADVANCED_CONFIG_FILE={nothing_more} RABBITMQ_ENABLED_PLUGINS_FILE={plugins} \
          RABBITMQ_MNESIA_BASE={data} RABBITMQ_LOG_BASE={logs} "
     ))
 }

@@ -9,10 +9,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::programs;
 use crate::services::{Environment, Services};
 
 /// Goals that a measurement fell short of, each with its figure: said at the end of every run.
 const NOT_MET: &str = "tests/not-met.txt";
+
+const ALARM_TESTS: &str = "alerts_test.yml";
 
 const FORMAT: &[&str] = &["fmt", "--all", "--check"];
 const LINTS: &[&str] = &["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"];
@@ -25,6 +28,7 @@ pub(crate) fn everything() -> Result<()> {
     let mut run = Run::begin()?;
     run.cargo(FORMAT, &[]);
     run.cargo(LINTS, &[]);
+    run.alarms();
     let environment = run.services_up();
     if let Some(environment) = &environment {
         run.cargo(DOC_TESTS, environment);
@@ -70,6 +74,20 @@ impl Run {
         let what = "PostgreSQL and RabbitMQ up (waited)".to_owned();
         self.note(what, begun, environment.as_ref().map(drop));
         environment.ok()
+    }
+
+    /// The alarms of `deploy/` against their tests.
+    fn alarms(&mut self) {
+        let what = format!("promtool test rules deploy/{ALARM_TESTS}");
+        println!("\n==> {what}");
+        let begun = Instant::now();
+        let deploy = self.root.join("deploy");
+        let result = programs::promtool().and_then(|promtool| {
+            let tested = Command::new(promtool).args(["test", "rules", ALARM_TESTS]).current_dir(deploy).status();
+            let status = tested.context("start promtool")?;
+            if status.success() { Ok(()) } else { bail!("{status}") }
+        });
+        self.note(what, begun, result.as_ref().map(drop));
     }
 
     fn cargo(&mut self, arguments: &[&str], environment: &[(String, String)]) {

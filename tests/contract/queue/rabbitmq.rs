@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use adapters::clock::Clock;
 use adapters::queue::rabbitmq::{Problem, RabbitSettings, apply_topology, describe_topology, topology_differences};
 use adapters::queue::{Job, PublishError, Queue};
 use domain::delivery::Lane;
@@ -264,5 +265,29 @@ async fn the_topology_is_compared_and_never_changed_silently() {
     let objects = describe_topology(&fresh.prefix).len();
     // Bindings cannot be looked at.
     assert_eq!(topology_differences(&fresh).await.unwrap().len(), objects - Lane::ALL.len());
+    rig.end().await;
+}
+
+/// The broker does not tell the age of what waits; the oldest is in the hands of a consumer, which knows it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_oldest_job_in_hand_says_how_long_jobs_wait() {
+    let mut rig = Rig::new().await;
+    let queue = rig.queue();
+    let mut old = job(Lane::Live);
+    let ten_minutes = jiff::SignedDuration::from_mins(10);
+    old.delivery.received_at = Clock::system().now().checked_sub(ten_minutes).unwrap();
+    queue.publish(old).await.unwrap();
+    let oldest = || async {
+        let depths = queue.depths().await.unwrap();
+        depths.into_iter().find(|depth| depth.lane == Lane::Live).unwrap().oldest
+    };
+    assert_eq!(oldest().await, None, "nobody consumes");
+    let mut consumer = queue.consume().await.unwrap();
+    let lease = consumer.lease(10).await.unwrap();
+    let age = oldest().await.unwrap();
+    assert!(age >= Duration::from_secs(600) && age < Duration::from_secs(660), "{age:?}");
+    lease.ack().await.unwrap();
+    eventually("nothing waits any more", || async { oldest().await.is_none() }).await;
+    drop(consumer);
     rig.end().await;
 }

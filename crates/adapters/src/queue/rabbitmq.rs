@@ -10,6 +10,7 @@ mod connection;
 mod consumer;
 mod events;
 mod frames;
+pub mod management;
 mod publisher;
 mod settings;
 mod topology;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use domain::delivery::Lane;
 use domain::outgoing::Published;
+use jiff::Timestamp;
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
@@ -27,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{Consumer, Depth, Job, PublishError, Queue, QueueError};
+use crate::clock::Clock;
 use connection::Link;
 use consumer::Held;
 use events::EventPublisher;
@@ -99,13 +102,18 @@ impl Queue for RabbitQueue {
 
     /// RabbitMQ counts messages, and one message holds the deliveries that came together under load: a lane's depth is
     /// the messages that wait plus the jobs this process holds, so a lower bound. Jobs held by other processes are in
-    /// their numbers. The age of the oldest is not known here.
+    /// their numbers. Oldest is what this process holds: where nobody consumes, no age is known.
     async fn depths(&self) -> Result<Vec<Depth>, QueueError> {
         let live = self.consuming.wait(ASK_DEADLINE).await?;
         let counting = topology::waiting(&live.connection, &self.settings.prefix);
         let waiting = within(ASK_DEADLINE, "count messages", counting).await?;
-        let depth =
-            |(lane, messages): (Lane, u64)| Depth { lane, jobs: messages + self.held.count(lane), oldest: None };
+        let now = Clock::system().now();
+        let age = |since: Timestamp| Duration::try_from(now.duration_since(since)).unwrap_or_default();
+        let depth = |(lane, messages): (Lane, u64)| Depth {
+            lane,
+            jobs: messages + self.held.count(lane),
+            oldest: self.held.oldest(lane).map(age),
+        };
         Ok(waiting.into_iter().map(depth).collect())
     }
 

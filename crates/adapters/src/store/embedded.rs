@@ -13,6 +13,7 @@ use domain::id::{
     BackfillId, ConnectionId, DeliveryId, Environment, EventId, FetchJobId, RecordId, ReferenceId, SessionId, UserId,
 };
 use domain::outgoing::Published;
+use domain::quarantine::{QuarantineId, Quarantined};
 use domain::reconcile::run::Reconcile;
 use domain::reconcile::{Known, ReconcileId};
 use domain::record::{Kept, RecordKey, Scores};
@@ -29,10 +30,11 @@ use terra::event::DataKind;
 use super::{
     AboutRecord, Applied, Audit, AuditFilter, AuditView, AuthEventFilter, AuthEventView, BackfillFilter, BackfillRound,
     BackfillView, ConnectionFilter, ConnectionView, Counted, DayRecord, DeadGroup, Decided, DeliveryFilter,
-    DeliveryView, DriftCount, DriftFilter, DriftView, FetchAsk, FetchFilter, FetchView, Found, Holder, LeasedFetch,
-    Listing, OpenReference, Page, Prepared, Preview, ReconcileMarks, RecordView, RecoveryBackfills, ReferenceAnswer,
-    ReferencePolicy, ReplayItem, ReplayedView, Reprojection, Retry, RetryOf, Schema, Selected, Silences, Span,
-    StaleView, Stats, Store, StoreError, StoredDocument, UsageFilter, UsageTotals, UsageView,
+    DeliveryView, DriftCount, DriftFilter, DriftView, FetchAsk, FetchFilter, FetchView, Found, Held, Holder,
+    LeasedFetch, LetIn, Listing, OpenReference, Page, Prepared, Preview, QuarantineFilter, QuarantineTotals,
+    ReconcileMarks, RecordView, RecoveryBackfills, ReferenceAnswer, ReferencePolicy, ReplayItem, ReplayedView,
+    Reprojection, Retry, RetryOf, Schema, Selected, Silences, Span, StaleView, Stats, Store, StoreError,
+    StoredDocument, UsageFilter, UsageTotals, UsageView,
 };
 use crate::embedded::Embedded;
 use crate::embedded::writer::Unwritten;
@@ -56,6 +58,7 @@ mod identity;
 mod leases;
 mod ledger;
 mod pause;
+mod quarantine;
 mod read;
 mod read_records;
 mod reconcile;
@@ -415,6 +418,44 @@ impl Store for EmbeddedStore {
     async fn events_about(&self, events: &[EventId], records: &[RecordId]) -> Result<Vec<AboutRecord>, StoreError> {
         let (events, records) = (events.to_vec(), records.to_vec());
         self.read(move |connection| why::events_about(connection, &events, &records)).await
+    }
+
+    async fn note_quarantined(&self, requests: &[Quarantined]) -> Result<BTreeSet<[u8; 32]>, StoreError> {
+        let requests = requests.to_vec();
+        self.write(move |connection| quarantine::note(connection, &requests)).await
+    }
+
+    async fn quarantine(&self, held: &[Held], bytes_max: u64) -> Result<Vec<Sealed>, StoreError> {
+        let held = held.to_vec();
+        self.write(move |connection| quarantine::add(connection, &held, bytes_max)).await
+    }
+
+    async fn quarantined(&self, filter: &QuarantineFilter, page: &Page) -> Result<Listing<Held>, StoreError> {
+        let (filter, page) = (filter.clone(), page.clone());
+        self.read(move |connection| quarantine::list(connection, &filter, &page)).await
+    }
+
+    async fn verifiable(
+        &self,
+        filter: &QuarantineFilter,
+        after: Option<QuarantineId>,
+        limit: u32,
+    ) -> Result<Vec<Held>, StoreError> {
+        let filter = filter.clone();
+        self.read(move |connection| quarantine::verifiable(connection, &filter, after, limit)).await
+    }
+
+    async fn let_in(&self, let_in: &[LetIn], actor: &str, now: Timestamp) -> Result<Vec<Sealed>, StoreError> {
+        let (let_in, actor) = (let_in.to_vec(), actor.to_owned());
+        self.write(move |connection| quarantine::let_in(connection, &let_in, &actor, now)).await
+    }
+
+    async fn forget_quarantined(&self, before: Timestamp) -> Result<Vec<Sealed>, StoreError> {
+        self.write(move |connection| quarantine::forget(connection, before)).await
+    }
+
+    async fn quarantine_totals(&self) -> Result<QuarantineTotals, StoreError> {
+        self.read(|connection| quarantine::totals(connection)).await
     }
 
     async fn known_aliases(

@@ -9,11 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use domain::doctor::database::DatabaseFacts;
 use domain::fetch::{FetchJob, PauseScope, Reaction};
 use domain::id::{
     BackfillId, ConnectionId, DeliveryId, Environment, EventId, FetchJobId, RecordId, ReferenceId, SessionId, UserId,
 };
 use domain::outgoing::Published;
+use domain::quarantine::{QuarantineId, Quarantined};
 use domain::reconcile::run::Reconcile;
 use domain::reconcile::{Known, ReconcileId};
 use domain::record::{Kept, RecordKey, Scores};
@@ -32,10 +34,11 @@ use super::apply::{self, Mode, Tried};
 use super::{
     AboutRecord, Applied, Audit, AuditFilter, AuditView, AuthEventFilter, AuthEventView, BackfillFilter, BackfillRound,
     BackfillView, ConnectionFilter, ConnectionView, Counted, DayRecord, DeadGroup, Decided, DeliveryFilter,
-    DeliveryView, DriftCount, DriftFilter, DriftView, FetchAsk, FetchFilter, FetchView, Found, Holder, LeasedFetch,
-    Listing, OpenReference, Page, Prepared, Preview, ReconcileMarks, RecordView, RecoveryBackfills, ReferenceAnswer,
-    ReferencePolicy, ReplayItem, ReplayedView, Reprojection, Retry, RetryOf, Schema, Selected, Silences, Span,
-    StaleView, Stats, Store, StoreError, StoredDocument, UsageFilter, UsageTotals, UsageView,
+    DeliveryView, DriftCount, DriftFilter, DriftView, FetchAsk, FetchFilter, FetchView, Found, Held, Holder,
+    LeasedFetch, LetIn, Listing, OpenReference, Page, Prepared, Preview, QuarantineFilter, QuarantineTotals,
+    ReconcileMarks, RecordView, RecoveryBackfills, ReferenceAnswer, ReferencePolicy, ReplayItem, ReplayedView,
+    Reprojection, Retry, RetryOf, Schema, Selected, Silences, Span, StaleView, Stats, Store, StoreError,
+    StoredDocument, UsageFilter, UsageTotals, UsageView,
 };
 use crate::payloads::Sealed;
 use crate::queue::Job;
@@ -49,6 +52,7 @@ mod drift;
 mod enqueue;
 mod error;
 mod events;
+mod facts;
 mod fetch;
 mod fetch_read;
 mod history;
@@ -58,6 +62,7 @@ mod migrate;
 mod pause;
 mod people;
 mod processed;
+mod quarantine;
 mod read;
 mod read_records;
 mod reconcile;
@@ -95,16 +100,6 @@ pub struct PostgresStore {
     policy: ReferencePolicy,
 }
 
-impl PostgresStore {
-    /// Makes the store without asking the server: it may be away, and come later.
-    ///
-    /// - Errors: a setting that can never work; the text names it and holds no secret.
-    pub fn connect(settings: PostgresSettings) -> Result<Self, StoreError> {
-        let pool = connect::pool(&settings)?;
-        Ok(PostgresStore { units: Units::new(pool), schema: settings.schema, policy: settings.policy })
-    }
-}
-
 /// Runs statements that each stand for themselves.
 macro_rules! single {
     ($store:expr, |$db:ident| $work:expr) => {
@@ -117,6 +112,21 @@ macro_rules! keep {
     ($store:expr, |$db:ident| $work:expr) => {
         $store.units.keep(move |$db| Box::pin(async move { $work.await })).await
     };
+}
+
+impl PostgresStore {
+    /// Makes the store without asking the server: it may be away, and come later.
+    ///
+    /// - Errors: a setting that can never work; the text names it and holds no secret.
+    pub fn connect(settings: PostgresSettings) -> Result<Self, StoreError> {
+        let pool = connect::pool(&settings)?;
+        Ok(PostgresStore { units: Units::new(pool), schema: settings.schema, policy: settings.policy })
+    }
+
+    /// What the server says of itself, and its time.
+    pub async fn facts(&self, pool_max: usize) -> Result<(DatabaseFacts, Timestamp), StoreError> {
+        single!(self, |db| facts::read(db, pool_max))
+    }
 }
 
 #[async_trait]
@@ -446,6 +456,44 @@ impl Store for PostgresStore {
     async fn events_about(&self, events: &[EventId], records: &[RecordId]) -> Result<Vec<AboutRecord>, StoreError> {
         let (events, records) = (events.to_vec(), records.to_vec());
         single!(self, |db| why::events_about(db, &events, &records))
+    }
+
+    async fn note_quarantined(&self, requests: &[Quarantined]) -> Result<BTreeSet<[u8; 32]>, StoreError> {
+        let requests = requests.to_vec();
+        keep!(self, |db| quarantine::note(db, &requests.iter().collect::<Vec<_>>()))
+    }
+
+    async fn quarantine(&self, held: &[Held], bytes_max: u64) -> Result<Vec<Sealed>, StoreError> {
+        let held = held.to_vec();
+        keep!(self, |db| quarantine::add(db, &held, bytes_max))
+    }
+
+    async fn quarantined(&self, filter: &QuarantineFilter, page: &Page) -> Result<Listing<Held>, StoreError> {
+        let (filter, page) = (filter.clone(), page.clone());
+        single!(self, |db| quarantine::list(db, &filter, &page))
+    }
+
+    async fn verifiable(
+        &self,
+        filter: &QuarantineFilter,
+        after: Option<QuarantineId>,
+        limit: u32,
+    ) -> Result<Vec<Held>, StoreError> {
+        let filter = filter.clone();
+        single!(self, |db| quarantine::verifiable(db, &filter, after, limit))
+    }
+
+    async fn let_in(&self, let_in: &[LetIn], actor: &str, now: Timestamp) -> Result<Vec<Sealed>, StoreError> {
+        let (let_in, actor) = (let_in.to_vec(), actor.to_owned());
+        keep!(self, |db| quarantine::let_in(db, &let_in, &actor, now))
+    }
+
+    async fn forget_quarantined(&self, before: Timestamp) -> Result<Vec<Sealed>, StoreError> {
+        single!(self, |db| quarantine::forget(db, before))
+    }
+
+    async fn quarantine_totals(&self) -> Result<QuarantineTotals, StoreError> {
+        single!(self, |db| quarantine::totals(db))
     }
 
     async fn known_aliases(

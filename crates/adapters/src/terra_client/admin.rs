@@ -1,4 +1,5 @@
-//! Terra's Admin API, as far as its log of deliveries goes: what it could not deliver, and sending it again.
+//! Terra's Admin API, as far as its log of deliveries goes: what it could not deliver, and sending it again; and where it
+//! delivers to.
 //!
 //! Source: `tryterra/agent-skills` and `tryterra/terra-cli` name commands, filters and columns, the token's kind and the
 //! 202 of a resend; they show no path. Base, path and `Authorization: Bearer` are those of the simulator. Not tried live.
@@ -7,7 +8,7 @@ use jiff::Timestamp;
 use reqwest::{Client, Method, RequestBuilder, Response, redirect};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
-use terra::reply::{LogPage, LoggedEvent, event_log, logged_event};
+use terra::reply::{Destination, LogPage, LoggedEvent, destinations, event_log, logged_event};
 use url::Url;
 
 use super::answer::Answer;
@@ -92,6 +93,17 @@ impl AdminClient {
         let answer = self.ask(self.request(Method::GET, dev_id, &[]).query(&query)).await?;
         match answer.status {
             200..=299 => answer.read(event_log),
+            _ => Err(self.refusal(&answer)),
+        }
+    }
+
+    /// Where Terra delivers the events of an environment to.
+    pub async fn destinations(&self, dev_id: &str) -> Result<Vec<Destination>, TerraError> {
+        let url = below(&self.base, &["environments", dev_id, "destinations"]);
+        let request = self.http.get(url).bearer_auth(self.token.expose_secret());
+        let answer = self.ask(request).await?;
+        match answer.status {
+            200..=299 => answer.read(destinations),
             _ => Err(self.refusal(&answer)),
         }
     }

@@ -47,9 +47,12 @@ impl Class {
     pub fn of(reason: &str) -> Class {
         match reason.strip_prefix("rejected:").unwrap_or(reason) {
             "panicked" | "crashed" => Class::Poison,
-            "held_before" | "payload_lost" | "payload_waits" | "payload_gone" | "payload_not_downloaded" | "too_old" => {
-                Class::Transient
-            }
+            "held_before"
+            | "payload_lost"
+            | "payload_waits"
+            | "payload_gone"
+            | "payload_not_downloaded"
+            | "too_old" => Class::Transient,
             "missing_user" => Class::Identity,
             rule if IDENTITY_TABLES.iter().any(|table| rule.starts_with(table)) => Class::Identity,
             _ => Class::Contract,

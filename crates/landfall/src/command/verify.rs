@@ -108,13 +108,10 @@ fn content(header: &SignatureHeader, body: &[u8], secrets: &[String]) -> (bool, 
             format!("secret and body: secret {} of {} fits the {} bytes", index + 1, secrets.len(), body.len()),
         );
     }
-    for (what, changed) in suspects(body) {
-        if signature::verify(header, &changed, &keyed).is_ok() {
-            return (
-                false,
-                format!("body: changed since it was signed. It fits {what}; keep the raw bytes as they came"),
-            );
-        }
+    let fits = |before: &[u8]| signature::verify(header, before, &keyed).ok();
+    if let Some((change, _)) = signature::find_change(body, fits) {
+        let what = change.words();
+        return (false, format!("body: changed since it was signed. It fits {what}; keep the raw bytes as they came"));
     }
     let digest = hex::encode(signature::body_digest(body));
     let text = format!(
@@ -124,22 +121,6 @@ fn content(header: &SignatureHeader, body: &[u8], secrets: &[String]) -> (bool, 
         &digest[..12]
     );
     (false, text)
-}
-
-/// What tools and editors commonly do to a body.
-fn suspects(body: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
-    let with = |end: &[u8]| [body, end].concat();
-    let mut suspects = vec![
-        ("without its blanks at the ends", body.trim_ascii().to_vec()),
-        ("with a line break at its end", with(b"\n")),
-        ("with a Windows line break at its end", with(b"\r\n")),
-        ("without its byte order mark", body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).to_vec()),
-    ];
-    if let Ok(text) = std::str::from_utf8(body) {
-        suspects.push(("with Unix line breaks", text.replace("\r\n", "\n").into_bytes()));
-        suspects.push(("with Windows line breaks", text.replace("\r\n", "\n").replace('\n', "\r\n").into_bytes()));
-    }
-    suspects
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ impl Config {
         let engines = check.engines();
         let config = Config {
             data_dir: PathBuf::from(check.text("data_dir")),
+            queue_management_url: check.optional("queue_management_url").map(SecretString::from),
             payloads_url: check.optional("payloads_url"),
             payloads_inline_max: check.parsed("payloads_inline_max", units::bytes),
             public_addr: check.addr("public_addr"),
@@ -50,6 +51,8 @@ impl Config {
                     ("reject", StalePolicy::Reject),
                 ],
             ),
+            quarantine_max: check.parsed("quarantine_max", units::bytes),
+            quarantine_keep: check.parsed("quarantine_keep", units::duration),
             max_body: check.parsed("max_body", units::bytes),
             max_inflight_bytes: check.parsed("max_inflight_bytes", units::bytes),
             resolver: check.resolver(),

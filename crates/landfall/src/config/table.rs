@@ -28,6 +28,10 @@ pub(crate) const SETTINGS: &[Setting] = &[
     plain("data_dir", Some("./landfall-data"), "embedded engine and local payloads"),
     secret("queue_url", "`embedded` (default), or amqp://…, amqps://…"),
     plain("queue_prefix", Some("landfall"), "first part of every exchange and queue name"),
+    secret(
+        "queue_management_url",
+        "RabbitMQ's management API, as in http://user:password@rabbitmq:15672; `doctor` asks it what AMQP does not tell",
+    ),
     secret("store_url", "`embedded` (default), or postgres://…"),
     plain("store_schema", Some("landfall"), "PostgreSQL schema of our tables"),
     plain(
@@ -64,6 +68,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
     plain("widget", Some("session"), "`session`, or `legacy` for the older widget endpoint"),
     plain("signature_tolerance", Some("5m"), "how far a signature's time may be from ours, both ways"),
     plain("stale_policy", Some("accept-if-new"), "a genuine but stale delivery: accept-if-new, quarantine, reject"),
+    plain(
+        "quarantine_max",
+        Some("256MiB"),
+        "requests whose signature failed: what is kept of them at most; 0 keeps none",
+    ),
+    plain("quarantine_keep", Some("72h"), "how long they are kept"),
     plain("max_body", Some("64MiB"), "413 above"),
     plain("max_inflight_bytes", Some("256MiB"), "bodies in memory at once; 503 above"),
     plain("resolver", Some("reference"), "reference_id to internal user: `reference` (it is the user), `sql`, `http`"),

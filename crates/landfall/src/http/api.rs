@@ -27,6 +27,7 @@ pub(crate) mod events;
 mod fetches;
 mod ledger;
 mod overview;
+mod quarantine;
 mod reconciles;
 mod records;
 mod recoveries;
@@ -75,6 +76,8 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
             .route("/replays/{id}/start", web::post().to(replays::start))
             .route("/replays/{id}/cancel", web::post().to(replays::cancel))
             .route("/audit", web::get().to(audit::list))
+            .route("/quarantine", web::get().to(quarantine::list))
+            .route("/quarantine/reverify", web::post().to(quarantine::reverify))
             .route("/fetches", web::get().to(fetches::list))
             .route("/fetches/{id}", web::get().to(fetches::show))
             .route("/backfills", web::get().to(backfills::list))

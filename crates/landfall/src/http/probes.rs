@@ -106,12 +106,17 @@ async fn refresh_gauges(app: &App, read: &GaugesRead) {
             let lane = depth.lane.label();
             let retries = stats.as_ref().map_or(0, |stats| retries(stats, depth.lane));
             gauge!(telemetry::QUEUE_DEPTH, "lane" => lane).set((depth.jobs + retries) as f64);
+            gauge!(telemetry::QUEUE_WAITING, "lane" => lane).set(depth.jobs as f64);
             gauge!(telemetry::QUEUE_OLDEST, "lane" => lane).set(depth.oldest.unwrap_or_default().as_secs_f64());
         }
     }
     let Some(stats) = stats else { return };
     if let Ok(silences) = app.ports.store.silences().await {
         show_silence(silences, read);
+    }
+    if let Ok(totals) = app.ports.store.quarantine_totals().await {
+        gauge!(telemetry::QUARANTINE_ROWS).set(totals.rows as f64);
+        gauge!(telemetry::QUARANTINE_BYTES).set(totals.bytes as f64);
     }
     gauge!(telemetry::DEAD_LETTERS).set(stats.dead_letters as f64);
     gauge!(telemetry::BACKFILLS_OPEN).set(stats.backfills_open as f64);

@@ -7,25 +7,28 @@ use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap};
+use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, web};
 use adapters::payloads::Hint;
 use adapters::queue::{Job, PublishError};
 use domain::delivery::{Admission, Delivery, Receipt};
 use domain::id::{DeliveryId, Environment};
+use domain::quarantine::Refused;
 use fail::fail_point;
 use jiff::Timestamp;
 use metrics::{counter, gauge};
 use serde_json::json;
 use terra::event::{self, Kind};
-use terra::headers;
+use terra::headers::{self, DeliveryHeaders};
 use terra::signature::{self, Age, SignatureError, SignatureHeader};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 use uuid::Uuid;
 
 use super::App;
-use super::body::{self, Body, BodyError, Budget};
+use super::body::{self, BodyError, Budget};
 use crate::config::{StalePolicy, TerraEnvironment};
+use crate::quarantine::{Quarantine, Turned};
 use crate::telemetry::{self, DoorMetrics};
 
 /// A stale delivery older than this is kept but not processed by itself.
@@ -37,6 +40,8 @@ const RETRY_AFTER_SECONDS: &str = "5";
 pub(crate) struct Door {
     pub(crate) budget: Budget,
     pub(crate) metrics: DoorMetrics,
+    /// Where requests go whose signature fails.
+    pub(crate) quarantine: Quarantine,
 }
 
 pub(crate) fn routes(config: &mut web::ServiceConfig, further_paths: &[String]) {
@@ -52,7 +57,14 @@ async fn receive_any(
     app: web::Data<App>,
     door: web::Data<Door>,
 ) -> HttpResponse {
-    answer(&request, payload, &app, &door, app.config.environments.iter().collect()).await
+    answer(
+        &request,
+        payload,
+        &app,
+        &door,
+        Address { named: None, environments: app.config.environments.iter().collect() },
+    )
+    .await
 }
 
 async fn receive_one(
@@ -63,9 +75,20 @@ async fn receive_one(
     name: web::Path<String>,
 ) -> HttpResponse {
     match app.config.environments.iter().find(|environment| environment.name.as_str() == name.as_str()) {
-        Some(environment) => answer(&request, payload, &app, &door, vec![environment]).await,
+        Some(environment) => {
+            let address = Address { named: Some(&environment.name), environments: vec![environment] };
+            answer(&request, payload, &app, &door, address).await
+        }
         None => HttpResponse::NotFound().json(json!({ "error": "no such environment" })),
     }
+}
+
+/// What the path of a request says.
+struct Address<'a> {
+    /// The environment it names; the address of all names none.
+    named: Option<&'a Environment>,
+    /// Whose secrets may fit.
+    environments: Vec<&'a TerraEnvironment>,
 }
 
 /// Why a request is not accepted.
@@ -79,15 +102,27 @@ enum Refusal {
     NotDurable(PublishError),
 }
 
+impl Refusal {
+    /// What makes it one for the quarantine.
+    fn of_signature(&self) -> Option<Refused> {
+        match self {
+            Refusal::Signature(error) => Some(Refused::Signature(*error)),
+            Refusal::Stale => Some(Refused::Stale),
+            Refusal::Future => Some(Refused::Future),
+            Refusal::NoSecret | Refusal::Encoded | Refusal::Body(_) | Refusal::NotDurable(_) => None,
+        }
+    }
+}
+
 async fn answer(
     request: &HttpRequest,
     payload: web::Payload,
     app: &App,
     door: &Door,
-    environments: Vec<&TerraEnvironment>,
+    address: Address<'_>,
 ) -> HttpResponse {
     let started = Instant::now();
-    let (kind, outcome) = receive(request, payload, app, door, &environments).await;
+    let (kind, outcome) = receive(request, payload, app, door, &address).await;
     let (seen, response) = match outcome {
         Ok(id) => (telemetry::Door::Accepted, HttpResponse::Ok().json(json!({ "status": "accepted", "delivery": id }))),
         Err(refusal) => refuse(&refusal),
@@ -101,25 +136,41 @@ async fn receive(
     payload: web::Payload,
     app: &App,
     door: &Door,
-    environments: &[&TerraEnvironment],
+    address: &Address<'_>,
 ) -> (Kind, Result<DeliveryId, Refusal>) {
+    let headers = request.headers();
+    let length =
+        headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|text| text.parse::<usize>().ok());
+    let (mut header, mut body) = (None, None);
     let outcome = async {
-        let header = check_before_body(request.headers(), environments)?;
-        let length = request
-            .headers()
-            .get(CONTENT_LENGTH)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|text| text.parse().ok());
-        let body = body::read(payload, length, app.config.max_body, &door.budget).await.map_err(Refusal::Body)?;
-        let environment = verify(&header, &body.bytes, environments)?;
+        let header = &*header.insert(check_before_body(headers, &address.environments)?);
+        let read = body::read(payload, length, app.config.max_body, &door.budget).await.map_err(Refusal::Body)?;
+        let body = &*body.insert(read);
+        let environment = verify(header, &body.bytes, &address.environments)?;
         fail_point!("after_hmac", |_| std::process::abort());
         let now = app.ports.clock.now();
-        let admission = admit(&header, app, now)?;
-        Ok((describe(request.headers(), &header, environment, admission, &body, now), body))
+        let admission = admit(header, app, now)?;
+        let headers = headers::read(|name| headers.get(name).map(|value| value.as_bytes()));
+        let opened = Opened { header, headers, environment, body: &body.bytes };
+        Ok::<_, Refusal>((describe(opened, admission, now), body.bytes.clone()))
     };
     match outcome.await {
-        Err(refusal) => (Kind::Other, Err(refusal)),
-        Ok((delivery, body)) => (delivery.kind(), make_durable(app, delivery, body).await),
+        Err(refusal) => {
+            if let Some(refused) = refusal.of_signature() {
+                door.quarantine.take(Turned {
+                    at: app.ports.clock.now(),
+                    address: address.named.cloned(),
+                    refused,
+                    header,
+                    headers: headers::read(|name| headers.get(name).map(|value| value.as_bytes())),
+                    size_bytes: body.as_ref().map(|body| body.bytes.len()).or(length).map(|bytes| bytes as u64),
+                    body: body.map(|body| body.bytes),
+                });
+            }
+            (Kind::Other, Err(refusal))
+        }
+        // The body's share of the budget is given back when it is durable.
+        Ok((delivery, bytes)) => (delivery.kind(), make_durable(app, delivery, bytes).await),
     }
 }
 
@@ -162,44 +213,50 @@ fn admit(header: &SignatureHeader, app: &App, now: Timestamp) -> Result<Admissio
         Age::Future => Err(Refusal::Future),
         Age::Stale { by } => {
             counter!(telemetry::LATE).increment(1);
-            match app.config.stale_policy {
-                StalePolicy::Reject => Err(Refusal::Stale),
-                StalePolicy::Quarantine => Ok(Admission::Quarantined),
-                StalePolicy::AcceptIfNew if by > LATE_MAX => Ok(Admission::Quarantined),
-                StalePolicy::AcceptIfNew => Ok(Admission::Late),
-            }
+            late(app.config.stale_policy, by).ok_or(Refusal::Stale)
         }
     }
 }
 
-fn describe(
-    headers: &HeaderMap,
-    header: &SignatureHeader,
-    environment: &Environment,
-    admission: Admission,
-    body: &Body,
-    now: Timestamp,
-) -> Delivery {
-    let id = DeliveryId(Uuid::now_v7());
+/// What the policy makes of a genuine delivery that is too old by so much; `None`: it is refused.
+pub(crate) fn late(policy: StalePolicy, by: Duration) -> Option<Admission> {
+    match policy {
+        StalePolicy::Reject => None,
+        StalePolicy::Quarantine => Some(Admission::Quarantined),
+        StalePolicy::AcceptIfNew if by > LATE_MAX => Some(Admission::Quarantined),
+        StalePolicy::AcceptIfNew => Some(Admission::Late),
+    }
+}
+
+/// A genuine request, before it has a name.
+pub(crate) struct Opened<'a> {
+    pub(crate) header: &'a SignatureHeader,
+    pub(crate) headers: DeliveryHeaders,
+    pub(crate) environment: &'a Environment,
+    pub(crate) body: &'a Bytes,
+}
+
+pub(crate) fn describe(opened: Opened<'_>, admission: Admission, now: Timestamp) -> Delivery {
+    let Opened { header, headers, environment, body } = opened;
     let receipt = Receipt {
-        id,
+        id: DeliveryId(Uuid::now_v7()),
         environment: environment.clone(),
         received_at: now,
         t_seconds: header.t_seconds(),
-        headers: headers::read(|name| headers.get(name).map(|value| value.as_bytes())),
-        body_digest: signature::body_digest(&body.bytes),
-        signed_digest: signature::signed_digest(header, &body.bytes),
-        size_bytes: body.bytes.len() as u64,
+        headers,
+        body_digest: signature::body_digest(body),
+        signed_digest: signature::signed_digest(header, body),
+        size_bytes: body.len() as u64,
         admission,
     };
-    Delivery::new(receipt, event::peek(&body.bytes))
+    Delivery::new(receipt, event::peek(body))
 }
 
 /// Hands the bytes to the queue. Its own tasks do the publishing: a client that resets cancels this future, and must
 /// not cancel a publish half-way.
-async fn make_durable(app: &App, delivery: Delivery, body: Body) -> Result<DeliveryId, Refusal> {
+async fn make_durable(app: &App, delivery: Delivery, body: Bytes) -> Result<DeliveryId, Refusal> {
     let id = delivery.id;
-    let sealed = app.ports.payloads.seal(body.bytes.clone(), Hint::of(&delivery)).await.map_err(|error| {
+    let sealed = app.ports.payloads.seal(body, Hint::of(&delivery)).await.map_err(|error| {
         warn!(delivery.id = %id, error = %error, "could not keep a large payload");
         Refusal::NotDurable(PublishError::Disk)
     })?;

@@ -19,6 +19,7 @@ pub(crate) struct Change {
     /// `null` takes the destination away.
     #[serde(default, deserialize_with = "present")]
     webhook_url: Option<Option<String>>,
+    destination_active: Option<bool>,
     dialect: Option<Dialect>,
     older_headers: Option<bool>,
     auth_webhook: Option<AuthWebhook>,
@@ -64,6 +65,7 @@ pub(crate) async fn change(world: web::Data<World>, change: web::Json<Change>) -
 
 fn apply(dials: &mut Dials, change: Change) {
     set(&mut dials.webhook_url, change.webhook_url);
+    set(&mut dials.destination_active, change.destination_active);
     set(&mut dials.dialect, change.dialect);
     set(&mut dials.older_headers, change.older_headers);
     set(&mut dials.auth_webhook, change.auth_webhook);
@@ -104,6 +106,7 @@ fn shown(dials: &Dials) -> Value {
     let ms = |wait: Duration| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
     json!({
         "webhook_url": dials.webhook_url,
+        "destination_active": dials.destination_active,
         "dialect": dials.dialect,
         "older_headers": dials.older_headers,
         "auth_webhook": dials.auth_webhook,

@@ -1,4 +1,5 @@
-//! Terra's Admin API, as far as its event log goes: what was delivered, what was not, once more.
+//! Terra's Admin API, as far as its event log goes: what was delivered, what was not, once more; and whether the
+//! destination is still active.
 //!
 //! Source: `tryterra/agent-skills` (`skills/terra-cli/references/webhook-debugging.md`, `scripting.md`,
 //! `skills/terra-mcp/SKILL.md`) and `tryterra/terra-cli` (`CHANGELOG.md`, v0.8.0) name the commands,
@@ -6,7 +7,7 @@
 //! the 202 of a resend, its three parameters, and that it may arrive twice. They do not show a path or a
 //! whole body. [verify live]: the base `/api/v3/admin` (it is that of the admin MCP server), the
 //! environment as a part of the path, `data` as the name of a page's rows, `Authorization: Bearer`,
-//! the body of the 202, and the fields of `stats`.
+//! the body of the 202, the fields of `stats`, and the path of `destinations`.
 
 mod problem;
 
@@ -30,6 +31,7 @@ const LIMIT: usize = 50;
 const LIMIT_MAX: usize = 500;
 
 pub(crate) fn routes(config: &mut web::ServiceConfig) {
+    config.route(&format!("{BASE}/environments/{{dev_id}}/destinations"), web::get().to(destinations));
     config.service(
         web::scope(&format!("{BASE}/environments/{{dev_id}}/events"))
             .route("", web::get().to(list))
@@ -38,6 +40,15 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
             .route("/{event_id}", web::get().to(retrieve))
             .route("/{event_id}/payload", web::get().to(payload)),
     );
+}
+
+/// The one destination there is, if there is one.
+async fn destinations(request: HttpRequest, world: web::Data<World>) -> Result<HttpResponse, Problem> {
+    admitted(&request, &world)?;
+    let dials = world.dials();
+    let one = |url: String| json!({ "id": "destination-1", "type": "webhook", "url": url, "active": dials.destination_active, "event_types": [] });
+    let data: Vec<Value> = dials.webhook_url.clone().map(one).into_iter().collect();
+    Ok(HttpResponse::Ok().json(json!({ "data": data })))
 }
 
 /// Newest first. `cursor` is the number of rows to pass over, written as text that means nothing.

@@ -1,7 +1,8 @@
-//! Answers of the Admin API: Terra's own log of deliveries.
+//! Answers of the Admin API: Terra's own log of deliveries, and where it delivers to.
 //!
 //! Source: `tryterra/agent-skills`, `skills/terra-cli/references/webhook-debugging.md` (read 2026-11-22) names the columns
-//! of a row and `next_cursor`; the name of a page's list is not shown there, so several are taken. Not tried live.
+//! of a row and `next_cursor`; the name of a page's list is not shown there, so several are taken. Of destinations the Admin
+//! API has `type`, `url`, `active` and `event_types`. Not tried live.
 
 use jiff::Timestamp;
 use serde_json::value::RawValue;
@@ -40,6 +41,38 @@ pub struct LogPage {
     pub next_cursor: Option<String>,
     /// Rows that could not be read.
     pub unread: usize,
+}
+
+/// Where Terra delivers to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Destination {
+    /// `webhook`, or a database, a bucket, a queue; `None` where Terra does not say.
+    pub kind: Option<String>,
+    pub url: Option<String>,
+    /// False once Terra has given up on it.
+    pub active: bool,
+}
+
+impl Destination {
+    pub fn is_webhook(&self) -> bool {
+        self.kind.as_deref().is_none_or(|kind| kind.eq_ignore_ascii_case("webhook"))
+    }
+}
+
+/// Reads the list of destinations: bare, or below `data` or `destinations`. One that does not say is active.
+pub fn destinations(body: &[u8]) -> Option<Vec<Destination>> {
+    let raw: &RawValue = serde_json::from_slice(body).ok()?;
+    let [data, named] = json::section(Some(raw), ["data", "destinations"]);
+    let rows = json::elements(data.or(named).unwrap_or(raw), ROWS_MAX)?;
+    let destination = |raw: &RawValue| {
+        let [kind, url, active] = json::section(Some(raw), ["type", "url", "active"]);
+        Destination {
+            kind: label(kind),
+            url: url.and_then(json::string).map(|url| url.into_owned()),
+            active: active.is_none_or(|active| active.get() != "false"),
+        }
+    };
+    Some(rows.into_iter().map(destination).collect())
 }
 
 /// Reads a page of the log.

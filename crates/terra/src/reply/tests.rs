@@ -170,3 +170,17 @@ fn a_page_of_subscriptions_comes_in_two_shapes() {
         assert_eq!(subscriptions(strange.as_bytes()), None, "{strange}");
     }
 }
+
+#[test]
+fn destinations_are_read_however_their_list_is_called() {
+    let rows = r#"[{"type":"webhook","url":"https://a/b","active":false},{"type":"s3"},7]"#;
+    let webhook = Destination { kind: Some("webhook".into()), url: Some("https://a/b".into()), active: false };
+    let bucket = Destination { kind: Some("s3".into()), url: None, active: true };
+    for body in [rows.to_owned(), format!(r#"{{"data":{rows}}}"#), format!(r#"{{"destinations":{rows}}}"#)] {
+        let read = destinations(body.as_bytes()).unwrap();
+        assert_eq!(read[..2], [webhook.clone(), bucket.clone()]);
+        assert_eq!(read.iter().map(Destination::is_webhook).collect::<Vec<_>>(), [true, false, true]);
+    }
+    assert_eq!(destinations(b"{}"), None);
+    assert_eq!(destinations(b"nonsense"), None);
+}

@@ -3,15 +3,16 @@
 mod pump;
 mod receipt;
 
-use std::collections::VecDeque;
-use std::sync::Arc;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use domain::delivery::Lane;
 use futures_util::future::{join_all, try_join_all};
+use jiff::Timestamp;
 use lapin::Acker;
 use lapin::options::{BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
 use lapin::types::FieldTable;
@@ -33,11 +34,22 @@ const SUBSCRIBE_DEADLINE: Duration = Duration::from_secs(3);
 
 /// Jobs of this process that the broker counts as delivered, per lane: prefetched or leased.
 #[derive(Default)]
-pub(super) struct Held([AtomicU64; Lane::ALL.len()]);
+pub(super) struct Held {
+    jobs: [AtomicU64; Lane::ALL.len()],
+    /// Since when each message has been waiting, under a number of its own.
+    since: Mutex<BTreeMap<(Lane, u64), Timestamp>>,
+    messages: AtomicU64,
+}
 
 impl Held {
     pub(super) fn count(&self, lane: Lane) -> u64 {
-        self.0[lane as usize].load(Ordering::Relaxed)
+        self.jobs[lane as usize].load(Ordering::Relaxed)
+    }
+
+    /// When the oldest job was received. A queue is first in, first out: what waits at the broker is younger.
+    pub(super) fn oldest(&self, lane: Lane) -> Option<Timestamp> {
+        let since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
+        since.range((lane, 0)..=(lane, u64::MAX)).map(|(_, at)| *at).min()
     }
 }
 
@@ -46,19 +58,28 @@ struct HeldJobs {
     held: Arc<Held>,
     lane: Lane,
     jobs: u64,
+    message: u64,
 }
 
 impl HeldJobs {
-    fn new(held: &Arc<Held>, lane: Lane, jobs: usize) -> Self {
+    fn new(held: &Arc<Held>, lane: Lane, jobs: usize, now: Timestamp) -> Self {
         let jobs = jobs as u64;
-        held.0[lane as usize].fetch_add(jobs, Ordering::Relaxed);
-        HeldJobs { held: held.clone(), lane, jobs }
+        let message = held.messages.fetch_add(1, Ordering::Relaxed);
+        held.jobs[lane as usize].fetch_add(jobs, Ordering::Relaxed);
+        held.since.lock().unwrap_or_else(PoisonError::into_inner).insert((lane, message), now);
+        HeldJobs { held: held.clone(), lane, jobs, message }
+    }
+
+    /// Known once the message is decoded; until then it waits since it came here.
+    fn received(&self, at: Timestamp) {
+        self.held.since.lock().unwrap_or_else(PoisonError::into_inner).insert((self.lane, self.message), at);
     }
 }
 
 impl Drop for HeldJobs {
     fn drop(&mut self) {
-        self.held.0[self.lane as usize].fetch_sub(self.jobs, Ordering::Relaxed);
+        self.held.jobs[self.lane as usize].fetch_sub(self.jobs, Ordering::Relaxed);
+        self.held.since.lock().unwrap_or_else(PoisonError::into_inner).remove(&(self.lane, self.message));
     }
 }
 
@@ -170,6 +191,9 @@ impl RabbitConsumer {
         };
         match decoded {
             Ok(jobs) => {
+                if let Some(received_at) = jobs.iter().map(|job| job.delivery.received_at).min() {
+                    held.received(received_at);
+                }
                 let message = Message { jobs, was_held: delivery.redelivered, acker: delivery.acker, held };
                 let buffer = self.lanes.iter_mut().find(|buffer| buffer.lane == lane);
                 buffer.expect("invariant: there is a buffer for every lane").messages.push_back(message);

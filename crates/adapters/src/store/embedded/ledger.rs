@@ -13,8 +13,8 @@ use serde_json::json;
 use super::column::{json_text, ms, word};
 use super::events;
 use crate::queue::Job;
-use crate::store::{LedgerOutcome, StoreError};
 use crate::store::tx::{LedgerRow, ProcessedRow};
+use crate::store::{LedgerOutcome, StoreError};
 
 pub(super) fn claim(
     connection: &Connection,

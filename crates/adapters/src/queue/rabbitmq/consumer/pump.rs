@@ -16,6 +16,7 @@ use super::super::super::QueueError;
 use super::super::connection::Live;
 use super::super::{frames, unavailable};
 use super::{Held, HeldJobs, SUBSCRIBE_DEADLINE, subscribe};
+use crate::clock::Clock;
 
 /// Between two tries to subscribe to a queue that does not answer.
 const AGAIN_AFTER: Duration = Duration::from_secs(2);
@@ -78,12 +79,13 @@ async fn insist(feeder: &Feeder) -> Result<Subscription, QueueError> {
 /// Hands on what comes; answers why nothing more does.
 async fn pump(feeder: &Feeder, subscription: Subscription) -> QueueError {
     let Subscription { mut stream, channel: _open } = subscription;
+    let clock = Clock::system();
     while let Some(next) = stream.next().await {
         let delivery = match next {
             Ok(delivery) => delivery,
             Err(error) => return unavailable(error),
         };
-        let held = HeldJobs::new(&feeder.held, feeder.lane, frames::count(&delivery.data));
+        let held = HeldJobs::new(&feeder.held, feeder.lane, frames::count(&delivery.data), clock.now());
         if feeder.sender.send(Ok(Arrival { lane: feeder.lane, delivery, held })).await.is_err() {
             break;
         }
