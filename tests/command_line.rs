@@ -24,6 +24,7 @@ const COMMANDS: &[&str] = &[
     "reconcile",
     "recover",
     "stats",
+    "erase",
     "why",
     "drift",
     "reproject",

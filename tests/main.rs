@@ -19,6 +19,7 @@ mod contract;
 mod crash;
 mod dev;
 mod drift;
+mod erase;
 mod faults;
 mod fetch;
 mod golden;

@@ -8,6 +8,7 @@ mod postgres;
 mod any_order;
 mod backfill;
 mod duplicates;
+mod erase;
 mod events;
 mod fetch;
 mod identity;
@@ -20,6 +21,7 @@ mod resolver;
 mod sessions;
 mod silence;
 mod support;
+mod tables;
 mod usage;
 mod why;
 

@@ -48,7 +48,7 @@ const FORM_POINTER: u8 = 2;
 
 /// Payload bytes as kept in messages and columns. Opaque to everybody but [`Payloads`]; the first byte names the form.
 /// As JSON this would be an array of numbers: keep it beside JSON, never in it.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Sealed(pub Bytes);
 
@@ -56,6 +56,11 @@ impl Sealed {
     /// True where the content lies in the payload store.
     pub fn is_stored(&self) -> bool {
         self.0.first() == Some(&FORM_POINTER)
+    }
+
+    /// No bytes at all.
+    pub fn nothing() -> Sealed {
+        Sealed(Bytes::from_static(&[FORM_RAW]))
     }
 
     /// Bytes this takes in a message or a row.

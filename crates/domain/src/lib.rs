@@ -5,6 +5,7 @@
 
 pub mod backfill;
 pub mod delivery;
+pub mod erasure;
 pub mod fetch;
 pub mod id;
 pub mod identity;

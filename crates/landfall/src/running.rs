@@ -20,7 +20,9 @@ use crate::lifecycle::Lifecycle;
 use crate::roles::Roles;
 use crate::telemetry::{DoorMetrics, UPKEEP_EVERY};
 use crate::wiring::{self, Ports};
-use crate::{backfills, downloads, drift, fetcher, reconcile, recover, relay, resolving, silence, upkeep, worker};
+use crate::{
+    backfills, downloads, drift, erase, fetcher, reconcile, recover, relay, resolving, silence, upkeep, worker,
+};
 
 /// For publishes in flight when everything that publishes has ended.
 const QUEUE_GRACE: Duration = Duration::from_secs(2);
@@ -200,6 +202,7 @@ impl Running {
         tasks.spawn(drift::run(ports.clone(), stop()));
         tasks.spawn(reconcile::run(ports.clone(), config.clone(), stop()));
         tasks.spawn(recover::run(ports.clone(), config.clone(), stop()));
+        tasks.spawn(erase::run(ports.clone(), config.clone(), stop()));
         tasks.spawn(silence::run(ports.clone(), config.clone(), stop()));
         if let Some(resolver) = &ports.resolver {
             tasks.spawn(resolving::run(ports.clone(), resolver.clone(), stop()));

@@ -45,6 +45,7 @@ pub(crate) const RECONCILES: &str = "landfall_reconciles_total";
 pub(crate) const RECONCILE_REFUSED: &str = "landfall_reconcile_refused";
 pub(crate) const SILENT_PROVIDERS: &str = "landfall_silent_providers";
 pub(crate) const STALE_CONNECTIONS: &str = "landfall_stale_connections";
+pub(crate) const ERASURES: &str = "landfall_erasures_total";
 pub(crate) const LATE: &str = "landfall_webhooks_late_total";
 
 /// Crates whose log lines may be of any level.
@@ -123,6 +124,7 @@ fn describe() {
     describe_gauge!(RECONCILE_REFUSED, "1 while the last one revoked nobody because so many were gone");
     describe_gauge!(SILENT_PROVIDERS, "1 while a provider delivers nothing of a kind to any of its connections");
     describe_gauge!(STALE_CONNECTIONS, "connections that are quiet while their provider delivers to others");
+    describe_counter!(ERASURES, "people and connections erased, here and at Terra, by cause");
     describe_counter!(LATE, "genuine deliveries older than the tolerance");
     describe_counter!(DOWNLOADS, "payloads that Terra left in storage, by outcome");
     describe_counter!(DRIFT, "deliveries with something Terra's schema does not have, once per path, by type");
@@ -138,6 +140,9 @@ fn describe() {
     counter!(CONNECT_FORGED).absolute(0);
     counter!(EVENTS_PUBLISHED).absolute(0);
     counter!(LATE).absolute(0);
+    for cause in ["request", "deauth"] {
+        counter!(ERASURES, "cause" => cause).absolute(0);
+    }
 }
 
 /// What becomes of a request at the door; closed set for labels.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use adapters::payloads::{Hint, PayloadError};
 use adapters::queue::{Consumer, Job, Lease};
-use adapters::store::{Applied, LedgerOutcome, Prepared, Retry, StoreError};
+use adapters::store::{Applied, LedgerOutcome, Prepared, Recorded, Retry, StoreError};
 use domain::id::derived_uuid;
 use domain::plan::{self, Cause, Context};
 use domain::settle::{self, Failure, Settlement};
@@ -97,7 +97,11 @@ async fn hand_over_downloads(stored: &[&Job], ports: &Ports, stop: &Cancellation
         loop {
             let now = ports.clock.now();
             match ports.store.record_failure(job, 0, &Settlement::RetryAt(now), downloads::WAITING, now).await {
-                Ok(()) => break,
+                Ok(Recorded::Kept) => break,
+                Ok(Recorded::Erased) => {
+                    telemetry::count_settled(job.delivery.kind(), LedgerOutcome::Erased);
+                    break;
+                }
                 Err(error) => {
                     warn!(%error, "cannot hand over a payload to be downloaded; waiting");
                     wait(&mut pause, stop).await;
@@ -304,7 +308,11 @@ async fn record_failure(
         let now = ports.clock.now();
         let settlement = settle::settle(failure, attempt, now, chance());
         match ports.store.record_failure(job, attempt, &settlement, &failure.reason(), now).await {
-            Ok(()) => {
+            Ok(Recorded::Erased) => {
+                telemetry::count_settled(job.delivery.kind(), LedgerOutcome::Erased);
+                return Ok(());
+            }
+            Ok(Recorded::Kept) => {
                 let (id, reason) = (job.delivery.id, failure.reason());
                 let outcome = match settlement {
                     Settlement::RetryAt(_) => {
@@ -339,6 +347,7 @@ fn report(batch: &[Prepared], applied: &[Applied], drift: &DriftLog, now: Timest
             Applied::AlreadyProcessed => LedgerOutcome::Duplicate,
             Applied::SetAside { .. } => LedgerOutcome::SetAside,
             Applied::Quarantined { .. } => LedgerOutcome::Quarantined,
+            Applied::Erased => LedgerOutcome::Erased,
         };
         telemetry::count_settled(delivery.kind(), outcome);
         end_to_end.record(now.duration_since(delivery.received_at).as_secs_f64().max(0.0));

@@ -25,6 +25,8 @@ use super::{Applied, Prepared, ReferencePolicy, StoreError};
 
 mod claim;
 mod doubt;
+mod erase;
+pub(in crate::store) mod erased;
 mod identity;
 mod records;
 mod resolver;
@@ -32,8 +34,9 @@ mod silence;
 mod usage;
 
 use claim::{Verdict, claim};
+pub use erase::{begin, bury};
 use identity::{Identity, reconclude, touch};
-pub use identity::{parting, revise};
+pub use identity::{detach, parting, revise};
 use records::{Owners, write_records};
 
 /// How a batch runs beside others.
@@ -64,6 +67,8 @@ pub async fn apply<T: Tx + ?Sized>(
     now: Timestamp,
 ) -> Result<Tried, StoreError> {
     tx.lock_identity(mode == Mode::Exclusive).await?;
+    let sifted = erased::sift(tx, batch, now).await?;
+    let batch = sifted.as_deref().unwrap_or(batch);
     let verdicts = claim(tx, batch, now).await?;
     let fresh: Vec<usize> = (0..batch.len()).filter(|index| verdicts[*index] == Verdict::Fresh).collect();
     let plans: Vec<&Plan> = fresh.iter().map(|index| &batch[*index].plan).collect();
@@ -101,6 +106,7 @@ pub async fn apply<T: Tx + ?Sized>(
     let applied = results(batch, &verdicts, &fresh, &written.rows);
     usage::count(tx, batch, &all_origins, &verdicts, &fresh, &written.rows).await?;
     silence::learn(tx, batch, &all_origins, &fresh).await?;
+    erased::forget_failed(tx, batch, &applied).await?;
     write_ledger(tx, batch, &applied, now).await?;
     Ok(Tried::Applied(applied))
 }
@@ -183,6 +189,7 @@ fn results(batch: &[Prepared], verdicts: &[Verdict], fresh: &[usize], written: &
             (Verdict::Duplicate, _) => Applied::AlreadyProcessed,
             (Verdict::Kept, Disposition::Quarantine { reason }) => Applied::Quarantined { reason: reason.clone() },
             (Verdict::Kept, Disposition::SetAside { reason }) => Applied::SetAside { reason: reason.clone() },
+            (Verdict::Kept, Disposition::Bury) => Applied::Erased,
             (Verdict::Kept, Disposition::Process) => Applied::AlreadyProcessed,
         })
         .collect()
@@ -206,6 +213,7 @@ fn ledger_row<'a>(prepared: &'a Prepared, applied: &Applied, now: Timestamp) -> 
         Applied::AlreadyProcessed => (LedgerOutcome::Duplicate, None, 0),
         Applied::SetAside { reason } => (LedgerOutcome::SetAside, Some(reason.clone()), 0),
         Applied::Quarantined { reason } => (LedgerOutcome::Quarantined, Some(reason.clone()), 0),
+        Applied::Erased => (LedgerOutcome::Erased, None, 0),
     };
     Some(LedgerRow {
         delivery,

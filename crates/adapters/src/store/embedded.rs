@@ -8,9 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use domain::erasure::{Erasure, ErasureId, Found as ErasureFound, Target, Wish};
 use domain::fetch::{FetchJob, PauseScope, Reaction};
 use domain::id::{
-    BackfillId, ConnectionId, DeliveryId, Environment, EventId, FetchJobId, RecordId, ReferenceId, SessionId, UserId,
+    AliasKey, BackfillId, ConnectionId, DeliveryId, Environment, EventId, FetchJobId, RecordId, ReferenceId, SessionId,
+    UserId,
 };
 use domain::outgoing::Published;
 use domain::reconcile::run::Reconcile;
@@ -28,9 +30,10 @@ use terra::event::DataKind;
 use super::{
     AboutRecord, Applied, AuthEventFilter, AuthEventView, BackfillFilter, BackfillRound, BackfillView,
     ConnectionFilter, ConnectionView, DayRecord, Decided, DeliveryFilter, DeliveryView, DriftCount, DriftFilter,
-    DriftView, FetchAsk, FetchFilter, FetchView, Found, Holder, LeasedFetch, Listing, OpenReference, Page, Prepared,
-    ReconcileMarks, RecordView, RecoveryBackfills, ReferenceAnswer, ReferencePolicy, Reprojection, Retry, Schema,
-    Silences, Span, StaleView, Stats, Store, StoreError, StoredDocument, UsageFilter, UsageTotals, UsageView,
+    DriftView, FetchAsk, FetchFilter, FetchView, Found, Holder, LeasedFetch, Listing, Nameless, OpenReference, Page,
+    Prepared, ReconcileMarks, RecordView, Recorded, RecoveryBackfills, ReferenceAnswer, ReferencePolicy, Reprojection,
+    Retry, Schema, Silences, Span, StaleView, Stats, Store, StoreError, StoredDocument, UsageFilter, UsageTotals,
+    UsageView,
 };
 use crate::embedded::Embedded;
 use crate::embedded::writer::Unwritten;
@@ -45,6 +48,8 @@ mod decide;
 mod deliveries;
 mod drift;
 mod enqueue;
+mod erase;
+mod erase_rows;
 mod error;
 mod events;
 mod fetch;
@@ -53,6 +58,7 @@ mod identity;
 mod leases;
 mod ledger;
 mod pause;
+mod payloads;
 mod read;
 mod read_records;
 mod reconcile;
@@ -110,7 +116,7 @@ impl Store for EmbeddedStore {
         settlement: &Settlement,
         reason: &str,
         now: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Recorded, StoreError> {
         let (job, settlement, reason) = (job.clone(), settlement.clone(), reason.to_owned());
         self.write(move |connection| ledger::record_failure(connection, &job, attempt, &settlement, &reason, now)).await
     }
@@ -220,7 +226,8 @@ impl Store for EmbeddedStore {
         reason: &str,
     ) -> Result<(), StoreError> {
         let (environment, subject, reason) = (environment.clone(), subject.to_owned(), reason.to_owned());
-        self.write(move |connection| pause::set(connection, &environment, scope, &subject, until, &reason)).await
+        self.write(move |connection| pause::set_of_living(connection, &environment, scope, &subject, until, &reason))
+            .await
     }
 
     async fn enqueue_fetches(&self, jobs: &[FetchJob], now: Timestamp) -> Result<(), StoreError> {
@@ -510,6 +517,92 @@ impl Store for EmbeddedStore {
     async fn stale_connections(&self, page: &Page) -> Result<Listing<StaleView>, StoreError> {
         let page = page.clone();
         self.read(move |connection| silence::stale(connection, &page)).await
+    }
+
+    async fn erasure_preview(&self, user: &UserId) -> Result<ErasureFound, StoreError> {
+        let user = user.clone();
+        self.read(move |connection| erase::preview(connection, &user)).await
+    }
+
+    async fn begin_erasure(&self, wish: &Wish, now: Timestamp) -> Result<Option<Erasure>, StoreError> {
+        let (wish, policy) = (wish.clone(), self.policy);
+        self.write(move |connection| erase::begin(connection, &wish, policy, now)).await
+    }
+
+    async fn erase_some(&self, id: ErasureId, limit: u32, now: Timestamp) -> Result<bool, StoreError> {
+        let policy = self.policy;
+        self.write(move |connection| erase_rows::some(connection, id, limit, policy, now)).await
+    }
+
+    async fn nameless_deliveries(&self, after: Option<DeliveryId>, limit: u32) -> Result<Vec<Nameless>, StoreError> {
+        self.read(move |connection| payloads::nameless(connection, after, limit)).await
+    }
+
+    async fn forget_deliveries(
+        &self,
+        deliveries: &[(DeliveryId, Timestamp)],
+        _now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let deliveries = deliveries.to_vec();
+        self.write(move |connection| erase_rows::forget_found(connection, &deliveries)).await
+    }
+
+    async fn erasure_targets(&self, id: ErasureId) -> Result<Vec<Target>, StoreError> {
+        self.read(move |connection| erase::targets(connection, id)).await
+    }
+
+    async fn told(&self, id: ErasureId, targets: &[Target]) -> Result<(), StoreError> {
+        let targets = targets.to_vec();
+        self.write(move |connection| erase::told(connection, id, &targets)).await
+    }
+
+    async fn bury(&self, id: ErasureId, keys: &[AliasKey], now: Timestamp) -> Result<(), StoreError> {
+        let keys = keys.to_vec();
+        self.write(move |connection| erase::bury(connection, id, &keys, now)).await
+    }
+
+    async fn write_erasure(&self, erasure: &Erasure) -> Result<(), StoreError> {
+        let erasure = erasure.clone();
+        self.write(move |connection| erase::write(connection, &erasure)).await
+    }
+
+    async fn erasure(&self, id: ErasureId) -> Result<Option<Erasure>, StoreError> {
+        self.read(move |connection| erase::one(connection, id)).await
+    }
+
+    async fn erasures(&self, page: &Page) -> Result<Listing<Erasure>, StoreError> {
+        let page = page.clone();
+        self.read(move |connection| erase::list(connection, &page)).await
+    }
+
+    async fn next_erasure(&self, now: Timestamp) -> Result<Option<Erasure>, StoreError> {
+        self.read(move |connection| erase::next(connection, now)).await
+    }
+
+    async fn closed_connections(&self, before: Timestamp, limit: u32) -> Result<Vec<ConnectionId>, StoreError> {
+        self.read(move |connection| erase::closed(connection, before, limit)).await
+    }
+
+    async fn unneeded_payloads(&self, limit: u32) -> Result<Vec<(i64, Sealed)>, StoreError> {
+        self.write(move |connection| payloads::unneeded(connection, limit)).await
+    }
+
+    async fn gone(&self, payloads: &[i64]) -> Result<(), StoreError> {
+        let payloads = payloads.to_vec();
+        self.write(move |connection| payloads::gone(connection, &payloads)).await
+    }
+
+    async fn write_audit(
+        &self,
+        actor: &str,
+        action: &str,
+        subject: &str,
+        detail: &serde_json::Value,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let (actor, action, subject, detail) =
+            (actor.to_owned(), action.to_owned(), subject.to_owned(), detail.clone());
+        self.write(move |connection| erase::audit(connection, &actor, &action, &subject, &detail, now)).await
     }
 
     async fn schema(&self) -> Result<Schema, StoreError> {

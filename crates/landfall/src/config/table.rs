@@ -88,6 +88,11 @@ pub(crate) const SETTINGS: &[Setting] = &[
     ),
     plain("backfill_stall", Some("10m"), "nothing new for so long: what is missing is asked for again"),
     plain("retention_deliveries", Some("14d"), "raw deliveries; records live until erased"),
+    plain(
+        "on_deauth",
+        Some("keep"),
+        "the data of a connection that was closed: `keep`, `erase`, or `erase:30d` to erase it so long afterwards",
+    ),
     plain("recover_rate", Some("5"), "events a second that `recover` asks Terra to send again"),
     plain("reconcile_every", Some("6h"), "how often to compare with Terra's list of users; 0: only when asked"),
     plain(

@@ -21,6 +21,7 @@ use crate::connect::check_label;
 mod backfills;
 mod connections;
 mod drift;
+mod erasures;
 pub(crate) mod events;
 mod fetches;
 mod ledger;
@@ -75,6 +76,9 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
             .route("/recoveries", web::get().to(recoveries::list))
             .route("/recoveries", web::post().to(recoveries::create))
             .route("/recoveries/{id}", web::get().to(recoveries::show))
+            .route("/erasures", web::get().to(erasures::list))
+            .route("/erasures", web::post().to(erasures::create))
+            .route("/erasures/{id}", web::get().to(erasures::show))
             .route("/queues", web::get().to(overview::queues))
             .default_service(web::to(problem::unknown_route)),
     );

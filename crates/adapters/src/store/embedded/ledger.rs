@@ -12,10 +12,11 @@ use serde_json::json;
 
 use super::column::{json, json_text, ms};
 use super::events;
+use super::tx::{SqliteTx, at_once};
 use crate::payloads::Sealed;
 use crate::queue::Job;
 use crate::store::tx::{LedgerRow, ProcessedRow};
-use crate::store::{LedgerOutcome, Retry, StoreError};
+use crate::store::{LedgerOutcome, Recorded, Retry, StoreError, apply};
 
 pub(super) fn claim(
     connection: &Connection,
@@ -116,13 +117,16 @@ pub(super) fn write(connection: &Connection, rows: &[LedgerRow<'_>]) -> Result<(
 }
 
 pub(super) fn record_failure(
-    connection: &Connection,
+    connection: &mut Connection,
     job: &Job,
     attempt: u32,
     settlement: &Settlement,
     reason: &str,
     now: Timestamp,
-) -> Result<(), StoreError> {
+) -> Result<Recorded, StoreError> {
+    if at_once(apply::erased::drop_failed(&mut SqliteTx { connection }, job, attempt, now))? {
+        return Ok(Recorded::Erased);
+    }
     let (outcome, retry_at) = match settlement {
         Settlement::RetryAt(at) => (LedgerOutcome::Retry, Some(*at)),
         Settlement::Dead { .. } => (LedgerOutcome::Dead, None),
@@ -141,9 +145,10 @@ pub(super) fn record_failure(
     };
     write(connection, &[row])?;
     match settlement {
-        Settlement::RetryAt(_) => Ok(()),
-        Settlement::Dead { reason } => events::insert(connection, &[dead(job, attempt, reason, now)]),
+        Settlement::RetryAt(_) => {}
+        Settlement::Dead { reason } => events::insert(connection, &[dead(job, attempt, reason, now)])?,
     }
+    Ok(Recorded::Kept)
 }
 
 /// Tells that somebody must look. It is about no alias, so that nothing holds it.

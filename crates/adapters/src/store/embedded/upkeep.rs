@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use domain::erasure::SUBJECT_KEPT;
 use domain::usage::month_of;
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, params};
@@ -11,6 +12,7 @@ use super::backfill_upkeep;
 use super::column::ms;
 use crate::embedded::schema_version;
 use crate::payloads::Sealed;
+use crate::store::erasing::BLANK;
 use crate::store::{Schema, StoreError, judge_schema};
 
 /// Rows of each table that one operation deletes: some milliseconds of the writer's time.
@@ -49,6 +51,10 @@ pub(super) fn step(connection: &Connection, now: Timestamp, keep_deliveries: Dur
     const USAGE: &str = "
         DELETE FROM usage WHERE (environment, terra_user_id, kind, month, origin) IN
             (SELECT environment, terra_user_id, kind, month, origin FROM usage WHERE month < ?1 LIMIT ?2)";
+    // The event of an erasure is the last that names somebody; every service has had its time to read it.
+    const FORGET_TOLD: &str = "
+        UPDATE event SET subject = NULL, data = ?2
+        WHERE id IN (SELECT event_id FROM erasure WHERE requested_at < ?1) AND data <> ?2";
     let rows_max = i64::try_from(ROWS_MAX).unwrap_or(i64::MAX);
     let before = |age: SignedDuration| now.checked_sub(age).map_or(i64::MIN, ms);
     let keep = SignedDuration::try_from(keep_deliveries).unwrap_or(SignedDuration::MAX);
@@ -61,6 +67,9 @@ pub(super) fn step(connection: &Connection, now: Timestamp, keep_deliveries: Dur
 
     let months = now.checked_sub(USAGE_KEEP).map_or_else(|_| String::new(), |end| month_of(end).to_string());
     let usage = connection.prepare_cached(USAGE)?.execute(params![months, rows_max])?;
+
+    let told = params![before(SUBJECT_KEPT), BLANK];
+    connection.prepare_cached(FORGET_TOLD)?.execute(told)?;
 
     let fetching = backfill_upkeep::step(connection, now, ROWS_MAX)?;
     let more = fetching || [bodies.len(), processed, sessions, usage].contains(&ROWS_MAX);

@@ -11,13 +11,13 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio_postgres::types::Json;
 
-use super::events;
 use super::row::{column, get, integer, small, storable, strange};
 use super::unit::Db;
+use super::{events, identity};
 use crate::payloads::Sealed;
 use crate::queue::Job;
 use crate::store::tx::LedgerRow;
-use crate::store::{LedgerOutcome, Retry, StoreError};
+use crate::store::{LedgerOutcome, Recorded, Retry, StoreError, apply};
 
 /// What took effect stays `processed`: a second look at the same delivery finds a duplicate, or fails, and neither is
 /// news about it.
@@ -93,13 +93,17 @@ fn metadata(delivery: &Delivery) -> Result<Value, StoreError> {
 }
 
 pub(super) async fn record_failure(
-    db: &Db,
+    db: &mut Db,
     job: &Job,
     attempt: u32,
     settlement: &Settlement,
     reason: &str,
     now: Timestamp,
-) -> Result<(), StoreError> {
+) -> Result<Recorded, StoreError> {
+    identity::lock(db, false).await?;
+    if apply::erased::drop_failed(db, job, attempt, now).await? {
+        return Ok(Recorded::Erased);
+    }
     let (outcome, retry_at) = match settlement {
         Settlement::RetryAt(at) => (LedgerOutcome::Retry, Some(*at)),
         Settlement::Dead { .. } => (LedgerOutcome::Dead, None),
@@ -117,9 +121,10 @@ pub(super) async fn record_failure(
     };
     write(db, &[row]).await?;
     match settlement {
-        Settlement::RetryAt(_) => Ok(()),
-        Settlement::Dead { reason } => events::insert(db, &[dead(&job.delivery, attempt, reason, now)]).await,
+        Settlement::RetryAt(_) => {}
+        Settlement::Dead { reason } => events::insert(db, &[dead(&job.delivery, attempt, reason, now)]).await?,
     }
+    Ok(Recorded::Kept)
 }
 
 /// Tells the company's services of a delivery that nobody will try again by itself.

@@ -12,13 +12,14 @@ use tokio_postgres::types::{Json, ToSql};
 use super::record_sql::statements;
 use super::row::{column, get, order};
 use super::unit::Db;
+use crate::payloads::Sealed;
 use crate::store::StoreError;
 use crate::store::record_table::{instant, scored};
-use crate::store::tx::{RecordWrite, Reprojection, ScoreWrite};
+use crate::store::tx::{KeptRow, RecordWrite, Reprojection, ScoreWrite};
 
 pub(super) type Arrays<'a> = Vec<Box<dyn ToSql + Sync + Send + 'a>>;
 
-pub(super) async fn kept(db: &mut Db, keys: &[RecordKey]) -> Result<BTreeMap<RecordKey, Kept>, StoreError> {
+pub(super) async fn kept(db: &mut Db, keys: &[RecordKey]) -> Result<BTreeMap<RecordKey, KeptRow>, StoreError> {
     let by_id: BTreeMap<RecordId, &RecordKey> = keys.iter().map(|key| (key.id(), key)).collect();
     let mut kept = BTreeMap::new();
     for kind in DataKind::ALL {
@@ -36,16 +37,18 @@ pub(super) async fn kept(db: &mut Db, keys: &[RecordKey]) -> Result<BTreeMap<Rec
     Ok(kept)
 }
 
-fn kept_row(row: &Row) -> Result<Kept, StoreError> {
+fn kept_row(row: &Row) -> Result<KeptRow, StoreError> {
     let fingerprint: Json<Fingerprint> = get(row, "fingerprint")?;
     let enrichment: Option<Json<_>> = get(row, "enrichment")?;
-    Ok(Kept {
+    let kept = Kept {
         order: order(row, "record_order")?,
         order_inferred: get(row, "order_inferred")?,
         deleted: get(row, "deleted")?,
         fingerprint: fingerprint.0,
         scores: enrichment.map(|Json(scores)| scores).unwrap_or_default(),
-    })
+    };
+    let short = get::<Option<Vec<u8>>>(row, "short")?.map(|short| Sealed(short.into()));
+    Ok(KeptRow { kept, stored: short.filter(Sealed::is_stored) })
 }
 
 pub(super) async fn write(db: &Db, writes: &[RecordWrite<'_>]) -> Result<BTreeSet<RecordId>, StoreError> {

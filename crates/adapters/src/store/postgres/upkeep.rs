@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use domain::erasure::SUBJECT_KEPT;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Span, Timestamp};
@@ -53,6 +54,8 @@ pub(super) async fn run(units: &Units, now: Timestamp, keep_deliveries: Duration
     delete_old(units, DELETE_SESSIONS, before(now, KEEP_SESSIONS)).await?;
     delete_old(units, DELETE_USAGE, before(now, KEEP_USAGE)).await?;
     backfill_upkeep::run(units, now).await?;
+    let told = now.checked_sub(SUBJECT_KEPT).unwrap_or(Timestamp::MIN);
+    units.single(move |db| Box::pin(async move { db.execute(FORGET_TOLD, &[&told]).await })).await?;
     Ok(unneeded)
 }
 
@@ -165,6 +168,12 @@ DELETE FROM connect_session
 const DELETE_USAGE: &str = "
 DELETE FROM usage
  WHERE ctid = ANY (ARRAY(SELECT ctid FROM usage WHERE month < date_trunc('month', $1::timestamptz AT TIME ZONE 'utc')::date LIMIT $2))";
+
+/// The event of an erasure is the last that names somebody; every service has had its time to read it.
+const FORGET_TOLD: &str = r#"
+UPDATE event SET subject = NULL, data = '{"erased": true}'
+  FROM erasure
+ WHERE event.id = erasure.event_id AND erasure.requested_at < $1 AND event.data <> '{"erased": true}'"#;
 
 pub(super) async fn delete_old(units: &Units, sql: &'static str, end: Timestamp) -> Result<(), StoreError> {
     for _ in 0..BATCHES_MAX {

@@ -1,0 +1,3 @@
+-- Nothing here: the number belongs to a part that comes beside this one.
+
+SELECT 1;
