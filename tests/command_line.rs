@@ -25,6 +25,7 @@ const COMMANDS: &[&str] = &[
     "recover",
     "stats",
     "erase",
+    "export",
     "why",
     "drift",
     "reproject",

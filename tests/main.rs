@@ -20,6 +20,7 @@ mod crash;
 mod dev;
 mod drift;
 mod erase;
+mod export;
 mod faults;
 mod fetch;
 mod golden;

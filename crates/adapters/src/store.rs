@@ -556,6 +556,13 @@ pub trait Store: Send + Sync {
     async fn silences(&self) -> Result<Silences, StoreError>;
     async fn stale_connections(&self, page: &Page) -> Result<Listing<StaleView>, StoreError>;
 
+    // --- export
+
+    /// Connect sessions of a user, the oldest first.
+    async fn sessions_of(&self, user: &UserId) -> Result<Vec<ConnectSession>, StoreError>;
+    /// Events about a user or one of their aliases, after a position, in order.
+    async fn events_of(&self, user: &UserId, position: i64, limit: u32) -> Result<Vec<Published>, StoreError>;
+
     // --- erasure
 
     /// What there is of a user.
@@ -614,8 +621,9 @@ pub trait Store: Send + Sync {
     async fn migrate(&self) -> Result<Vec<u32>, StoreError>;
     async fn ping(&self) -> Result<(), StoreError>;
     /// Creates the partitions of the coming days, drops ledger rows older than `keep_deliveries`, `processed` rows
-    /// older than 90 days, and sessions a day past their end. Answers pointers of payloads that nothing needs any more.
-    async fn upkeep(&self, now: Timestamp, keep_deliveries: Duration) -> Result<Vec<Sealed>, StoreError>;
+    /// older than 90 days, and sessions a day past their end. Payloads that nothing needs any more are among
+    /// [`Store::unneeded_payloads`] from the same transaction on.
+    async fn upkeep(&self, now: Timestamp, keep_deliveries: Duration) -> Result<(), StoreError>;
     /// Closes connections; for an orderly end.
     async fn close(&self);
 }

@@ -66,6 +66,8 @@ enum Command {
     Stats(command::stats::Args),
     /// Forget a person, here and at Terra
     Erase(command::erase::Args),
+    /// Write everything that is known of a person into a file
+    Export(command::export::Args),
     /// Why somebody's data of a day is there, or is not: layer by layer
     Why(command::why::Args),
     /// What payloads held and Terra's schema does not have
@@ -113,6 +115,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Recover(args) => command::recover::run(args).await,
         Command::Stats(args) => command::stats::run(args).await,
         Command::Erase(args) => command::erase::run(args).await,
+        Command::Export(args) => command::export::run(args).await,
         Command::Why(args) => command::why::run(args).await,
         Command::Drift(args) => command::drift::run(args).await,
         Command::Reproject(args) => command::reproject::run(args).await,

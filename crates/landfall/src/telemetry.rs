@@ -45,6 +45,10 @@ pub(crate) const RECONCILES: &str = "landfall_reconciles_total";
 pub(crate) const RECONCILE_REFUSED: &str = "landfall_reconcile_refused";
 pub(crate) const SILENT_PROVIDERS: &str = "landfall_silent_providers";
 pub(crate) const STALE_CONNECTIONS: &str = "landfall_stale_connections";
+pub(crate) const RETRIES: &str = "landfall_deliveries_retrying";
+pub(crate) const UNNEEDED_PAYLOADS: &str = "landfall_unneeded_payloads";
+pub(crate) const ERASURES_OPEN: &str = "landfall_erasures_open";
+pub(crate) const STORE_BYTES: &str = "landfall_store_bytes";
 pub(crate) const ERASURES: &str = "landfall_erasures_total";
 pub(crate) const LATE: &str = "landfall_webhooks_late_total";
 
@@ -124,6 +128,10 @@ fn describe() {
     describe_gauge!(RECONCILE_REFUSED, "1 while the last one revoked nobody because so many were gone");
     describe_gauge!(SILENT_PROVIDERS, "1 while a provider delivers nothing of a kind to any of its connections");
     describe_gauge!(STALE_CONNECTIONS, "connections that are quiet while their provider delivers to others");
+    describe_gauge!(RETRIES, "failed deliveries that wait for another try");
+    describe_gauge!(UNNEEDED_PAYLOADS, "payloads in storage that nothing needs and that are not deleted yet");
+    describe_gauge!(ERASURES_OPEN, "erasures to which Terra has not agreed, or that are under way");
+    describe_gauge!(STORE_BYTES, Unit::Bytes, "what the store takes on disk, by part");
     describe_counter!(ERASURES, "people and connections erased, here and at Terra, by cause");
     describe_counter!(LATE, "genuine deliveries older than the tolerance");
     describe_counter!(DOWNLOADS, "payloads that Terra left in storage, by outcome");

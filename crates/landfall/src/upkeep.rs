@@ -7,7 +7,7 @@ use adapters::store::Holder;
 use domain::plan::Capabilities;
 use jiff::SignedDuration;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::warn;
 use uuid::Uuid;
 
 use crate::config::Config;
@@ -35,18 +35,8 @@ pub(crate) async fn run(ports: Ports, config: Arc<Config>, stop: CancellationTok
 }
 
 async fn clean(ports: &Ports, config: &Config) {
-    match ports.store.upkeep(ports.clock.now(), config.retention_deliveries).await {
-        Ok(unneeded) => {
-            for payload in &unneeded {
-                if let Err(error) = ports.payloads.delete(payload).await {
-                    warn!(%error, "could not delete a payload past its retention");
-                }
-            }
-            if !unneeded.is_empty() {
-                info!(payloads = unneeded.len(), "deleted payloads past their retention");
-            }
-        }
-        Err(error) => warn!(%error, "the upkeep failed; it is tried again later"),
+    if let Err(error) = ports.store.upkeep(ports.clock.now(), config.retention_deliveries).await {
+        warn!(%error, "the upkeep failed; it is tried again later");
     }
 }
 

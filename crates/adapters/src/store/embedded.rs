@@ -519,6 +519,16 @@ impl Store for EmbeddedStore {
         self.read(move |connection| silence::stale(connection, &page)).await
     }
 
+    async fn sessions_of(&self, user: &UserId) -> Result<Vec<ConnectSession>, StoreError> {
+        let user = user.clone();
+        self.read(move |connection| sessions::of_user(connection, &user)).await
+    }
+
+    async fn events_of(&self, user: &UserId, position: i64, limit: u32) -> Result<Vec<Published>, StoreError> {
+        let user = user.clone();
+        self.read(move |connection| events::of_user(connection, &user, position, limit)).await
+    }
+
     async fn erasure_preview(&self, user: &UserId) -> Result<ErasureFound, StoreError> {
         let user = user.clone();
         self.read(move |connection| erase::preview(connection, &user)).await
@@ -619,15 +629,9 @@ impl Store for EmbeddedStore {
     }
 
     /// Deletes in small operations, so that receiving goes on between them.
-    async fn upkeep(&self, now: Timestamp, keep_deliveries: Duration) -> Result<Vec<Sealed>, StoreError> {
-        let mut unneeded = Vec::new();
-        loop {
-            let step = self.write(move |connection| upkeep::step(connection, now, keep_deliveries)).await?;
-            unneeded.extend(step.unneeded);
-            if !step.more {
-                return Ok(unneeded);
-            }
-        }
+    async fn upkeep(&self, now: Timestamp, keep_deliveries: Duration) -> Result<(), StoreError> {
+        while self.write(move |connection| upkeep::step(connection, now, keep_deliveries)).await? {}
+        Ok(())
     }
 
     async fn close(&self) {

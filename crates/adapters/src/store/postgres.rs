@@ -549,6 +549,16 @@ impl Store for PostgresStore {
         single!(self, |db| silence::stale(db, &page))
     }
 
+    async fn sessions_of(&self, user: &UserId) -> Result<Vec<ConnectSession>, StoreError> {
+        let user = user.clone();
+        single!(self, |db| sessions::of_user(db, &user))
+    }
+
+    async fn events_of(&self, user: &UserId, position: i64, limit: u32) -> Result<Vec<Published>, StoreError> {
+        let user = user.clone();
+        single!(self, |db| events::of_user(db, &user, position, limit))
+    }
+
     async fn erasure_preview(&self, user: &UserId) -> Result<ErasureFound, StoreError> {
         let user = user.clone();
         single!(self, |db| erase::preview(db, &user))
@@ -648,7 +658,7 @@ impl Store for PostgresStore {
         single!(self, |db| db.command("SELECT 1"))
     }
 
-    async fn upkeep(&self, now: Timestamp, keep_deliveries: Duration) -> Result<Vec<Sealed>, StoreError> {
+    async fn upkeep(&self, now: Timestamp, keep_deliveries: Duration) -> Result<(), StoreError> {
         upkeep::run(&self.units, now, keep_deliveries).await
     }
 

@@ -7,7 +7,7 @@ use crate::delivery::Delivery;
 use crate::id::{AliasKey, Environment, ReferenceId};
 use crate::identity::Said;
 use crate::order::Order;
-use crate::plan::{Cause, Disposition, Plan};
+use crate::plan::{Cause, Disposition, LAB_ALIAS_PREFIX, Plan};
 use crate::session::SessionOutcome;
 
 /// Everybody a plan names.
@@ -70,6 +70,9 @@ pub fn judge(plan: &Plan, tombstones: &Tombstones) -> Judged {
             if tombstone.reopened.is_none() {
                 judged.reopened.push((key, order));
             }
+        } else if is_of_reference(&key) {
+            // It lives as long as the reference does, which a person may come back under.
+            buried.extend((order <= tombstone.erased).then_some(key));
         } else if tombstone.buries(order) {
             buried.insert(key);
         }
@@ -92,6 +95,10 @@ pub fn judge(plan: &Plan, tombstones: &Tombstones) -> Judged {
         judged.fate = if is_split { Fate::Without(buried) } else { Fate::Buried };
     }
     judged
+}
+
+fn is_of_reference(key: &AliasKey) -> bool {
+    key.terra_user_id.as_str().starts_with(LAB_ALIAS_PREFIX)
 }
 
 /// Terra itself confirmed, after a walk through our own page, that this user is there.

@@ -103,6 +103,18 @@ fn under_an_erased_reference_only_what_is_older_is_dropped() {
 }
 
 #[test]
+fn a_lab_report_is_judged_as_the_reference_it_is_under() {
+    let report = |seconds| {
+        let body = json!({ "type": "lab_report.completed", "reference_id": "ann", "session_id": "s", "event_id": "e" });
+        sent(&body, seconds)
+    };
+    let mut stones = tombstones();
+    stones.aliases.insert(key("lab-report:ann"), stones.aliases[&key("gone")]);
+    assert_eq!(judge(&report(900), &stones).fate, Fate::Buried);
+    assert_eq!(judge(&report(1_100), &stones).fate, Fate::Lives, "uploaded by somebody who came back");
+}
+
+#[test]
 fn only_a_connect_that_terra_confirms_afterwards_opens_it_anew() {
     let user = terra::event::User {
         user_id: "gone".into(),

@@ -23,6 +23,7 @@ mod connections;
 mod drift;
 mod erasures;
 pub(crate) mod events;
+mod export;
 mod fetches;
 mod ledger;
 mod overview;
@@ -50,6 +51,7 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
             .route("/connections/{id}/split", web::post().to(connections::split))
             .route("/users/{user}/connections", web::get().to(connections::of_user))
             .route("/users/{user}/fetches", web::post().to(fetches::request))
+            .route("/users/{user}/export", web::get().to(export::stream))
             .route("/users/{user}/{kind}", web::get().to(records::list))
             .route("/records/read", web::post().to(records::read))
             .route("/records/{id}", web::get().to(records::show))

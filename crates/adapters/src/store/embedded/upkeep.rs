@@ -8,11 +8,12 @@ use domain::usage::month_of;
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, params};
 
-use super::backfill_upkeep;
 use super::column::ms;
+use super::{backfill_upkeep, payloads};
 use crate::embedded::schema_version;
 use crate::payloads::Sealed;
 use crate::store::erasing::BLANK;
+use crate::store::tx::Unneeded;
 use crate::store::{Schema, StoreError, judge_schema};
 
 /// Rows of each table that one operation deletes: some milliseconds of the writer's time.
@@ -33,14 +34,8 @@ pub(super) fn schema(connection: &Connection) -> Result<Schema, StoreError> {
     Ok(judge_schema(version, readable_from))
 }
 
-/// What one operation did.
-pub(super) struct Step {
-    /// Pointers of deleted rows.
-    pub(super) unneeded: Vec<Sealed>,
-    pub(super) more: bool,
-}
-
-pub(super) fn step(connection: &Connection, now: Timestamp, keep_deliveries: Duration) -> Result<Step, StoreError> {
+/// One operation; true where there is more to delete.
+pub(super) fn step(connection: &Connection, now: Timestamp, keep_deliveries: Duration) -> Result<bool, StoreError> {
     const DELIVERIES: &str = "
         DELETE FROM delivery WHERE id IN (SELECT id FROM delivery WHERE received_at < ?1 LIMIT ?2) RETURNING body";
     const PROCESSED: &str = "
@@ -61,7 +56,9 @@ pub(super) fn step(connection: &Connection, now: Timestamp, keep_deliveries: Dur
 
     let mut statement = connection.prepare_cached(DELIVERIES)?;
     let bodies = statement.query_map(params![before(keep), rows_max], |row| row.get::<_, Vec<u8>>(0))?;
-    let bodies = bodies.collect::<rusqlite::Result<Vec<_>>>()?;
+    let unneeded = |body: Vec<u8>| Unneeded { payload: Sealed(Bytes::from(body)), record: None };
+    let bodies = bodies.map(|body| body.map(unneeded)).collect::<rusqlite::Result<Vec<_>>>()?;
+    payloads::let_go(connection, &bodies)?;
     let processed = connection.prepare_cached(PROCESSED)?.execute(params![before(PROCESSED_KEEP), rows_max])?;
     let sessions = connection.prepare_cached(SESSIONS)?.execute(params![before(SESSION_KEEP), rows_max])?;
 
@@ -72,7 +69,5 @@ pub(super) fn step(connection: &Connection, now: Timestamp, keep_deliveries: Dur
     connection.prepare_cached(FORGET_TOLD)?.execute(told)?;
 
     let fetching = backfill_upkeep::step(connection, now, ROWS_MAX)?;
-    let more = fetching || [bodies.len(), processed, sessions, usage].contains(&ROWS_MAX);
-    let unneeded = bodies.into_iter().map(|body| Sealed(Bytes::from(body))).filter(Sealed::is_stored).collect();
-    Ok(Step { unneeded, more })
+    Ok(fetching || [bodies.len(), processed, sessions, usage].contains(&ROWS_MAX))
 }
