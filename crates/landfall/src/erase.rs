@@ -277,10 +277,7 @@ fn names(targets: &[Target]) -> Vec<String> {
 }
 
 fn wait(error: &TerraError, attempts: u32) -> SignedDuration {
-    let asked = match error {
-        TerraError::Limited { retry_after } => *retry_after,
-        _ => None,
-    };
+    let asked = if let TerraError::Limited { retry_after } = error { *retry_after } else { None };
     let wait = asked.unwrap_or_else(|| backoff(attempts.saturating_add(1), chance()));
     SignedDuration::try_from(wait).unwrap_or(NO_CREDENTIALS_WAIT)
 }

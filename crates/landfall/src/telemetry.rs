@@ -47,6 +47,8 @@ pub(crate) const SILENT_PROVIDERS: &str = "landfall_silent_providers";
 pub(crate) const STALE_CONNECTIONS: &str = "landfall_stale_connections";
 pub(crate) const RETRIES: &str = "landfall_deliveries_retrying";
 pub(crate) const UNNEEDED_PAYLOADS: &str = "landfall_unneeded_payloads";
+pub(crate) const PAYLOADS: &str = "landfall_payloads";
+pub(crate) const PAYLOADS_BYTES: &str = "landfall_payloads_bytes";
 pub(crate) const ERASURES_OPEN: &str = "landfall_erasures_open";
 pub(crate) const STORE_BYTES: &str = "landfall_store_bytes";
 pub(crate) const ERASURES: &str = "landfall_erasures_total";
@@ -130,6 +132,8 @@ fn describe() {
     describe_gauge!(STALE_CONNECTIONS, "connections that are quiet while their provider delivers to others");
     describe_gauge!(RETRIES, "failed deliveries that wait for another try");
     describe_gauge!(UNNEEDED_PAYLOADS, "payloads in storage that nothing needs and that are not deleted yet");
+    describe_gauge!(PAYLOADS, "objects in the payload store, at most 100,000 counted; by who does the upkeep");
+    describe_gauge!(PAYLOADS_BYTES, Unit::Bytes, "what these take");
     describe_gauge!(ERASURES_OPEN, "erasures to which Terra has not agreed, or that are under way");
     describe_gauge!(STORE_BYTES, Unit::Bytes, "what the store takes on disk, by part");
     describe_counter!(ERASURES, "people and connections erased, here and at Terra, by cause");

@@ -217,6 +217,7 @@ async fn live(sandbox: &Sandbox, person: &str, seconds: i64) {
         .items;
     let id = connections.iter().find(|one| one.terra_user_id == new).unwrap().id;
     store.assign(id, &UserId::new(person), "ops", at(seconds)).await.unwrap();
+    store.write_audit("ops", "export", person, &json!({}), at(seconds)).await.unwrap();
     log(store).await;
     // One that nobody has numbered yet, and one that is held.
     apply_one(store, &named(private("activity", &new, person), 40)).await;
@@ -339,6 +340,8 @@ async fn one_of_a_thousand_is_erased_from_every_table_and_nobody_else(sandbox: S
     assert_eq!(left, [("event".to_owned(), 1)].into(), "the event that tells the services whom to erase");
     assert_eq!(by_id(&after), by_id(&quiet));
     let receipt = serde_json::to_string(&done.progress).unwrap();
+    let audited = |what: &str| after["audit"].iter().any(|row| row.contains(what));
+    assert!(audited("export") && audited(&wish.id.to_string()), "who did it stays: {:?}", after["audit"]);
     assert!(!receipt.contains("canary") && !after["tombstone"].is_empty());
 
     // Nobody else has lost anything, and the log has no gap.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use rusqlite::types::ValueRef;
+
 use super::support::Sandbox;
 
 /// Rows of each table, every column in it.
@@ -52,11 +54,11 @@ fn rows(database: &rusqlite::Connection, table: &str) -> Vec<String> {
     let columns = statement.column_count();
     let text = |row: &rusqlite::Row<'_>| {
         let value = |at: usize| match row.get_ref(at).unwrap() {
-            rusqlite::types::ValueRef::Blob(bytes) => {
-                format!("{} {}", hex::encode(bytes), String::from_utf8_lossy(bytes))
-            }
-            rusqlite::types::ValueRef::Text(text) => String::from_utf8_lossy(text).into_owned(),
-            other => format!("{other:?}"),
+            ValueRef::Blob(bytes) => format!("{} {}", hex::encode(bytes), String::from_utf8_lossy(bytes)),
+            ValueRef::Text(text) => String::from_utf8_lossy(text).into_owned(),
+            ValueRef::Integer(number) => number.to_string(),
+            ValueRef::Real(number) => number.to_string(),
+            ValueRef::Null => String::new(),
         };
         Ok((0..columns).map(value).collect::<Vec<_>>().join(" | "))
     };

@@ -8,6 +8,13 @@ pub(super) const ROWS_AT_ONCE: u32 = 500;
 /// What stands in the log where an event was.
 pub(super) const BLANK: &str = r#"{"erased":true}"#;
 
+/// Dead letters end with the retention like all others, but not without a word.
+pub(super) fn warn_of_dead(dropped: u64) {
+    if dropped > 0 {
+        tracing::warn!(dropped, "dropped dead letters past their retention (LANDFALL_RETENTION_DELIVERIES)");
+    }
+}
+
 /// The keys under which a delivery may have been processed.
 pub(super) fn keys(delivery: &Delivery) -> Vec<String> {
     let headers = &delivery.headers;

@@ -72,7 +72,7 @@ pub async fn bury<T: Tx + ?Sized>(
 ) -> Result<(), StoreError> {
     let graves: Vec<Grave> = keys.iter().map(|key| grave(id, alias_digest(key), now)).collect();
     tx.write_tombstones(&graves).await?;
-    tx.add_targets(id, &targets(keys, |key| is_lab(key)), now).await
+    tx.add_targets(id, &targets(keys, is_lab), now).await
 }
 
 async fn of_user<T: Tx + ?Sized>(

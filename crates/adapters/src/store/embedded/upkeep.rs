@@ -12,7 +12,7 @@ use super::column::ms;
 use super::{backfill_upkeep, payloads};
 use crate::embedded::schema_version;
 use crate::payloads::Sealed;
-use crate::store::erasing::BLANK;
+use crate::store::erasing::{BLANK, warn_of_dead};
 use crate::store::tx::Unneeded;
 use crate::store::{Schema, StoreError, judge_schema};
 
@@ -37,7 +37,8 @@ pub(super) fn schema(connection: &Connection) -> Result<Schema, StoreError> {
 /// One operation; true where there is more to delete.
 pub(super) fn step(connection: &Connection, now: Timestamp, keep_deliveries: Duration) -> Result<bool, StoreError> {
     const DELIVERIES: &str = "
-        DELETE FROM delivery WHERE id IN (SELECT id FROM delivery WHERE received_at < ?1 LIMIT ?2) RETURNING body";
+        DELETE FROM delivery WHERE id IN (SELECT id FROM delivery WHERE received_at < ?1 LIMIT ?2)
+        RETURNING body, outcome = 'dead' AS is_dead";
     const PROCESSED: &str = "
         DELETE FROM processed WHERE (environment, dedupe_key) IN
             (SELECT environment, dedupe_key FROM processed WHERE processed_at < ?1 LIMIT ?2)";
@@ -55,9 +56,13 @@ pub(super) fn step(connection: &Connection, now: Timestamp, keep_deliveries: Dur
     let keep = SignedDuration::try_from(keep_deliveries).unwrap_or(SignedDuration::MAX);
 
     let mut statement = connection.prepare_cached(DELIVERIES)?;
-    let bodies = statement.query_map(params![before(keep), rows_max], |row| row.get::<_, Vec<u8>>(0))?;
-    let unneeded = |body: Vec<u8>| Unneeded { payload: Sealed(Bytes::from(body)), record: None };
-    let bodies = bodies.map(|body| body.map(unneeded)).collect::<rusqlite::Result<Vec<_>>>()?;
+    let mut dead = 0;
+    let bodies = statement.query_map(params![before(keep), rows_max], |row| {
+        dead += u64::from(row.get::<_, bool>("is_dead")?);
+        Ok(Unneeded { payload: Sealed(Bytes::from(row.get::<_, Vec<u8>>("body")?)), record: None })
+    })?;
+    let bodies = bodies.collect::<rusqlite::Result<Vec<_>>>()?;
+    warn_of_dead(dead);
     payloads::let_go(connection, &bodies)?;
     let processed = connection.prepare_cached(PROCESSED)?.execute(params![before(PROCESSED_KEEP), rows_max])?;
     let sessions = connection.prepare_cached(SESSIONS)?.execute(params![before(SESSION_KEEP), rows_max])?;

@@ -9,11 +9,12 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Span, Timestamp};
 use tokio_postgres::Row;
 
-use super::row::get;
+use super::row::{count, get};
 use super::unit::{Db, Units};
 use super::{backfill_upkeep, payloads};
 use crate::payloads::Sealed;
 use crate::store::StoreError;
+use crate::store::erasing::warn_of_dead;
 use crate::store::tx::Unneeded;
 
 const LOCK_PARTITIONS: i32 = 0x6c66_0003;
@@ -158,6 +159,9 @@ async fn move_out_of_default(db: &mut Db, day: Date) -> Result<(), StoreError> {
     }
 }
 
+const DEAD: &str = "
+SELECT count(*) AS dead FROM delivery WHERE outcome = 'dead' AND received_at >= $1 AND received_at < $2";
+
 const LET_GO: &str = "
 INSERT INTO unneeded_payload (pointer)
 SELECT body FROM delivery WHERE received_at >= $1 AND received_at < $2 AND substr(body, 1, 1) = ANY ($3)";
@@ -166,6 +170,8 @@ async fn drop_partition(db: &mut Db, day: Date) -> Result<(), StoreError> {
     let bounds = day.tomorrow().and_then(|next| Ok((day.to_zoned(TimeZone::UTC)?, next.to_zoned(TimeZone::UTC)?)));
     let Ok((start, end)) = bounds else { return Ok(()) };
     db.rows("SELECT pg_advisory_xact_lock($1, hashtext(current_schema()))", &[&LOCK_PARTITIONS]).await?;
+    let dead = db.row(DEAD, &[&start.timestamp(), &end.timestamp()]).await?;
+    warn_of_dead(dead.map_or(Ok(0), |row| count(&row, "dead"))?);
     db.execute(LET_GO, &[&start.timestamp(), &end.timestamp(), &marks_of_stored()]).await?;
     db.command(&format!("DROP TABLE IF EXISTS {}", partition(day))).await
 }
