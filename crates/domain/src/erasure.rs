@@ -115,6 +115,21 @@ pub struct Erasure {
     pub event: EventId,
 }
 
+impl Erasure {
+    /// The erasure as it may be kept: whoever was added meanwhile has to be erased, and Terra told of them.
+    pub fn as_far_as(mut self, all_erased: bool, all_told: bool) -> Erasure {
+        if !all_erased && self.state != State::Erasing {
+            (self.state, self.erased_at) = (State::Erasing, None);
+        } else if !all_told && self.state == State::Done {
+            self.state = State::Telling;
+        }
+        if self.state != State::Done {
+            self.finished_at = None;
+        }
+        self
+    }
+}
+
 /// What was erased, as numbers, and how far it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -129,6 +144,8 @@ pub struct Progress {
     /// The last delivery without a name that was searched; after that one the search goes on.
     pub searched: Option<Uuid>,
     pub is_searched: bool,
+    /// How many names it was searched for: with more of them it begins anew.
+    pub names: u64,
     /// Times Terra was asked in vain.
     pub attempts: u32,
 }

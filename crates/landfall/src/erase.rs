@@ -34,6 +34,8 @@ const ROWS_AT_ONCE: u32 = 500;
 const SEARCHED_AT_ONCE: u32 = 200;
 const PAYLOADS_AT_ONCE: u32 = 100;
 const CLOSED_AT_ONCE: u32 = 100;
+/// After something else than Terra was away.
+const AGAIN_AFTER: SignedDuration = SignedDuration::from_secs(5);
 /// Without credentials there is nobody to ask; the settings may change.
 const NO_CREDENTIALS_WAIT: SignedDuration = SignedDuration::from_mins(10);
 /// Who the erasures of closed connections say that they were asked for by.
@@ -83,11 +85,22 @@ impl Work<'_> {
         let now = self.ports.clock.now();
         let mut worked = false;
         if let Some(erasure) = self.ports.store.next_erasure(now).await? {
-            self.work(erasure).await?;
+            let id = erasure.id;
+            if let Err(error) = self.work(erasure).await {
+                self.put_off(id).await?;
+                return Err(error);
+            }
             worked = true;
         }
         let deleted = self.delete_payloads().await?;
         Ok(begun || worked || deleted)
+    }
+
+    /// One that cannot go on now holds up no other.
+    async fn put_off(&self, id: ErasureId) -> Result<(), StoreError> {
+        let Some(mut erasure) = self.ports.store.erasure(id).await? else { return Ok(()) };
+        erasure.look_at = self.ports.clock.now() + AGAIN_AFTER;
+        self.ports.store.write_erasure(&erasure).await
     }
 
     async fn holds(&self) -> Result<bool, StoreError> {
@@ -137,6 +150,10 @@ impl Work<'_> {
     async fn search(&self, erasure: &mut Erasure) -> Result<bool, StoreError> {
         let store = &self.ports.store;
         let names = names(&store.erasure_targets(erasure.id).await?);
+        let progress = &mut erasure.progress;
+        if progress.names != names.len() as u64 {
+            (progress.names, progress.searched, progress.is_searched) = (names.len() as u64, None, false);
+        }
         while !erasure.progress.is_searched {
             let after = erasure.progress.searched.map(DeliveryId);
             let page = store.nameless_deliveries(after, SEARCHED_AT_ONCE).await?;
@@ -196,11 +213,17 @@ impl Work<'_> {
                 erasure.state = State::Done;
                 erasure.reason = None;
                 erasure.finished_at = Some(now);
-                counter!(telemetry::ERASURES, "cause" => erasure.cause.label()).increment(1);
-                info!(erasure.id = %erasure.id, "{}", words::sentence(&erasure));
             }
         }
-        store.write_erasure(&erasure).await
+        store.write_erasure(&erasure).await?;
+        match store.erasure(erasure.id).await? {
+            Some(kept) if kept.state == State::Done => {
+                counter!(telemetry::ERASURES, "cause" => kept.cause.label()).increment(1);
+                info!(erasure.id = %kept.id, "{}", words::sentence(&kept));
+            }
+            Some(_) | None => {}
+        }
+        Ok(())
     }
 
     /// The inner error says why Terra has not agreed, and how long to wait.

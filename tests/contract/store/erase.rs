@@ -74,6 +74,10 @@ async fn finish(store: &dyn Store, id: ErasureId, seconds: i64) -> Erasure {
         search(store, id, seconds).await;
         store.told(id, &targets).await.unwrap();
         let mut erasure = store.erasure(id).await.unwrap().unwrap();
+        if erasure.state == State::Erasing {
+            erasure.state = State::Telling;
+            store.write_erasure(&erasure).await.unwrap();
+        }
         erasure.state = State::Done;
         erasure.finished_at = Some(at(seconds));
         store.write_erasure(&erasure).await.unwrap();

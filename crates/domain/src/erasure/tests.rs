@@ -197,6 +197,28 @@ fn who_is_tied_to_a_person_and_was_never_anybodys_goes_along() {
 }
 
 #[test]
+fn an_erasure_is_not_over_while_somebody_was_added() {
+    let wish = Wish {
+        id: ERASURE,
+        whom: Whom::Connection(ConnectionId(Uuid::nil())),
+        cause: Cause::Deauth,
+        actor: "ops".into(),
+    };
+    let over = Erasure { state: State::Done, erased_at: Some(at(1)), finished_at: Some(at(2)), ..wish.begun(at(0)) };
+    let after = |all_erased, all_told| {
+        let kept = over.clone().as_far_as(all_erased, all_told);
+        (kept.state, kept.erased_at.is_some(), kept.finished_at.is_some())
+    };
+    assert_eq!(after(true, true), (State::Done, true, true));
+    assert_eq!(after(true, false), (State::Telling, true, false));
+    assert_eq!(after(false, true), (State::Erasing, false, false));
+    let telling = Erasure { state: State::Telling, ..over.clone() };
+    assert_eq!(telling.clone().as_far_as(true, false).state, State::Telling);
+    assert_eq!(telling.as_far_as(false, false).state, State::Erasing);
+    assert_eq!(wish.begun(at(0)).as_far_as(true, true).state, State::Erasing, "the loop says when it is through");
+}
+
+#[test]
 fn a_name_is_found_as_a_whole_string_only() {
     let names = ["ann".to_owned(), "a\"b".to_owned()];
     assert!(names_any(br#"{"reference_id":"ann"}"#, &names));

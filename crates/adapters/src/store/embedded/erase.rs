@@ -148,7 +148,7 @@ fn mark(connection: &Connection, sql: &str, id: ErasureId, targets: &[Target]) -
 /// One that is done forgets whom it was about, unless somebody was added meanwhile: then it goes on.
 pub(super) fn write(connection: &Connection, erasure: &Erasure) -> Result<(), StoreError> {
     const LEFT: &str = "
-        SELECT 1 FROM erasure_target WHERE erasure_id = ?1 AND NOT (is_erased AND is_told) LIMIT 1";
+        SELECT coalesce(min(is_erased), 1), coalesce(min(is_told), 1) FROM erasure_target WHERE erasure_id = ?1";
     const FORGET: &str = "DELETE FROM erasure_target WHERE erasure_id = ?1";
     const WRITE: &str = "
         INSERT INTO erasure (id, scope, cause, actor, requested_at, erased_at, finished_at, look_at, state, progress,
@@ -158,10 +158,10 @@ pub(super) fn write(connection: &Connection, erasure: &Erasure) -> Result<(), St
             erased_at = excluded.erased_at, finished_at = excluded.finished_at, look_at = excluded.look_at,
             state = excluded.state, progress = excluded.progress, reason = excluded.reason";
     let id = erasure.id.0.as_bytes();
+    let left = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    let (all_erased, all_told) = connection.prepare_cached(LEFT)?.query_row([id], left)?;
+    let erasure = erasure.clone().as_far_as(all_erased, all_told);
     if erasure.state == State::Done {
-        if connection.prepare_cached(LEFT)?.query_row([id], |_| Ok(())).optional()?.is_some() {
-            return Ok(());
-        }
         connection.prepare_cached(FORGET)?.execute([id])?;
     }
     connection.prepare_cached(WRITE)?.execute(params![

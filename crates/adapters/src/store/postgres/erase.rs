@@ -77,11 +77,15 @@ SELECT $1, kind, environment, name, is_erased, is_told
        AS target (kind, environment, name, is_erased, is_told)
     ON CONFLICT DO NOTHING";
 
+/// Who adds somebody to an erasure, and who says how far it is, take turns.
+const LOCK: &str = "SELECT FROM erasure WHERE id = $1 FOR UPDATE";
+
 const GO_ON: &str = "
 UPDATE erasure SET state = 'erasing', erased_at = NULL, finished_at = NULL, look_at = $2
  WHERE id = $1 AND state <> 'erasing'";
 
 pub(super) async fn add_targets(db: &Db, id: ErasureId, targets: &[Target], at: Timestamp) -> Result<(), StoreError> {
+    db.row(LOCK, &[&id.0]).await?;
     let added = db
         .execute(
             ADD_TARGETS,
@@ -150,14 +154,17 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
    SET erased_at = excluded.erased_at, finished_at = excluded.finished_at, look_at = excluded.look_at,
        state = excluded.state, progress = excluded.progress, reason = excluded.reason";
 
+const LEFT: &str = "
+SELECT coalesce(bool_and(is_erased), true) AS all_erased, coalesce(bool_and(is_told), true) AS all_told
+  FROM erasure_target
+ WHERE erasure_id = $1";
+
 /// One that is done forgets whom it was about, unless somebody was added meanwhile: then it goes on.
 pub(super) async fn write(db: &Db, erasure: &Erasure) -> Result<(), StoreError> {
+    db.row(LOCK, &[&erasure.id.0]).await?;
+    let left = db.row(LEFT, &[&erasure.id.0]).await?.ok_or_else(|| strange("erasure_target"))?;
+    let erasure = erasure.clone().as_far_as(get(&left, "all_erased")?, get(&left, "all_told")?);
     if erasure.state == State::Done {
-        const LEFT: &str = "
-            SELECT FROM erasure_target WHERE erasure_id = $1 AND NOT (is_erased AND is_told) LIMIT 1 FOR UPDATE";
-        if db.row(LEFT, &[&erasure.id.0]).await?.is_some() {
-            return Ok(());
-        }
         db.execute("DELETE FROM erasure_target WHERE erasure_id = $1", &[&erasure.id.0]).await?;
     }
     let progress = serde_json::to_value(&erasure.progress).map_err(|_| strange("progress"))?;
