@@ -28,6 +28,8 @@ const COMMANDS: &[&str] = &[
     "reconcile",
     "recover",
     "stats",
+    "erase",
+    "export",
     "why",
     "drift",
     "reproject",

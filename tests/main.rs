@@ -28,6 +28,8 @@ mod dev;
 mod doctor;
 mod drift;
 mod embedded_faults;
+mod erase;
+mod export;
 mod faults;
 mod fetch;
 mod golden;

@@ -44,6 +44,7 @@ async fn check(engine: Engine, format: &str, level: &str) {
     let (state, said) = connecting(&app).await;
     answers.extend(said);
     answers.extend(refusals(&app, &plain).await);
+    answers.extend(erasing(&app).await);
     #[cfg(feature = "services")]
     if app.engine == Engine::Cluster {
         unroutable(&app).await;
@@ -97,6 +98,58 @@ fn activity(id: &str, summary_id: &str) -> Value {
     body
 }
 
+/// Every event of Terra's in both dialects, with every field that it may have, and nothing in it that is not private.
+fn every_field() -> Vec<Value> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../simulator/tests/golden");
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let events: Vec<Value> = files
+        .map(|file| {
+            let mut event: Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+            blacken(&mut event, "");
+            event
+        })
+        .collect();
+    assert!(events.len() > 40, "{} events", events.len());
+    events
+}
+
+/// What says of which sort an event is stays, and times, without which most could not be read.
+fn blacken(value: &mut Value, name: &str) {
+    match value {
+        Value::Object(members) => members.iter_mut().for_each(|(name, value)| blacken(value, name)),
+        Value::Array(items) => items.iter_mut().for_each(|item| blacken(item, name)),
+        Value::String(_) if matches!(name, "type" | "status" | "start_time" | "end_time" | "timestamp") => {}
+        Value::String(_) => *value = canary(name),
+        Value::Number(number) if number.is_f64() => *value = json!(918_273.5),
+        Value::Number(_) => *value = json!(918_273),
+        Value::Null | Value::Bool(_) => {}
+    }
+}
+
+/// People are erased whom Terra refuses to forget at first.
+async fn erasing(app: &TestApp) -> Vec<String> {
+    let fault =
+        json!({ "path": "/auth/deauthenticateUser", "status": 500, "body": { "message": canary("from Terra") } });
+    app.terra_control("faults", fault).await;
+    let mut answers = Vec::new();
+    for person in ["canary-ref-a", "canary-ref-nobody", "canary-reference_id"] {
+        let (status, preview) = app.post("/v1/erasures", json!({ "user": person, "dry_run": true })).await;
+        assert_eq!(status, 200, "{preview}");
+        let (status, begun) = app.post("/v1/erasures", json!({ "user": person })).await;
+        assert_eq!(status, 202, "{begun}");
+        answers.extend([preview.to_string(), begun.to_string()]);
+    }
+    eventually("all are done", || async {
+        app.all("/v1/erasures").await.iter().all(|erasure| erasure["state"] == "done")
+    })
+    .await;
+    assert_eq!(app.send(&activity("a", "late"), &[]).await, 200);
+    app.quiet().await;
+    answers.push(json!(app.all("/v1/erasures").await).to_string());
+    answers.push(json!(app.all("/v1/deliveries?outcome=erased").await).to_string());
+    answers
+}
+
 /// Good and bad deliveries; what was answered.
 async fn deliveries(app: &TestApp) -> Vec<String> {
     let long: String =
@@ -128,7 +181,8 @@ async fn deliveries(app: &TestApp) -> Vec<String> {
         terra_says::reauth(user("a"), user("b")),
         terra_says::deauth(user("b")),
     ];
-    let mut sent: Vec<Vec<u8>> = bodies.iter().map(|body| body.to_string().into_bytes()).collect();
+    let mut sent: Vec<Vec<u8>> =
+        bodies.iter().chain(&every_field()).map(|body| body.to_string().into_bytes()).collect();
     for text in [
         "canary is no JSON",
         "[\"canary\"]",

@@ -9,6 +9,7 @@ mod any_order;
 mod backfill;
 mod dead;
 mod duplicates;
+mod erase;
 mod events;
 mod fetch;
 mod identity;
@@ -23,6 +24,7 @@ mod resolver;
 mod sessions;
 mod silence;
 mod support;
+mod tables;
 mod usage;
 mod why;
 
@@ -157,6 +159,7 @@ mod reference_is_the_user {
         ledger::a_failure_told_late_does_not_undo_what_was_processed,
         ledger::deliveries_are_listed_newest_first_and_filtered,
         ledger::upkeep_names_the_payloads_that_nothing_needs_any_more,
+        ledger::payloads_go_with_the_retention_and_keys_after_ninety_days,
         ledger::migrating_again_applies_nothing_and_the_schema_fits,
         ledger::an_empty_batch_is_nothing_to_do,
         reconcile::any_order_with_reconciles_at_any_moment_ends_alike,

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use domain::delivery::Delivery;
+use futures_util::{StreamExt, TryStreamExt};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use object_store::path::Path;
@@ -36,6 +37,9 @@ const STORE_DEADLINE: Duration = Duration::from_secs(5);
 /// How long it may take to give one back, or to remove one.
 const READ_DEADLINE: Duration = Duration::from_secs(30);
 
+/// How long it may take to say what it holds.
+const LIST_DEADLINE: Duration = Duration::from_secs(120);
+
 /// From here on packing takes milliseconds and moves to a thread that may block.
 const PACK_INLINE_MAX: usize = 256 * 1_024;
 
@@ -48,7 +52,7 @@ const FORM_POINTER: u8 = 2;
 
 /// Payload bytes as kept in messages and columns. Opaque to everybody but [`Payloads`]; the first byte names the form.
 /// As JSON this would be an array of numbers: keep it beside JSON, never in it.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Sealed(pub Bytes);
 
@@ -56,6 +60,11 @@ impl Sealed {
     /// True where the content lies in the payload store.
     pub fn is_stored(&self) -> bool {
         self.0.first() == Some(&FORM_POINTER)
+    }
+
+    /// No bytes at all.
+    pub fn nothing() -> Sealed {
+        Sealed(Bytes::from_static(&[FORM_RAW]))
     }
 
     /// Bytes this takes in a message or a row.
@@ -170,6 +179,15 @@ impl Payloads {
             Ok(()) | Err(PayloadError::Lost(_)) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// What the payload store holds: objects and bytes, of the first `objects_max` it lists.
+    pub async fn stored(&self, objects_max: usize) -> Result<(u64, u64), PayloadError> {
+        let count =
+            self.store.list(None).take(objects_max).try_fold((0, 0), |(objects, bytes), object| {
+                std::future::ready(Ok((objects + 1, bytes + object.size)))
+            });
+        within(LIST_DEADLINE, "list its objects", count).await
     }
 
     async fn put(&self, packed: Bytes, sha256: String, hint: Hint) -> Result<Sealed, PayloadError> {

@@ -16,9 +16,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::backfill::BackfillState;
+use domain::erasure::{Erasure, ErasureId, Found as ErasureFound, Target, Wish};
 use domain::fetch::{FetchJob, PauseScope, Reaction};
 use domain::id::{
-    BackfillId, ConnectionId, DeliveryId, Environment, EventId, FetchJobId, RecordId, ReferenceId, SessionId, UserId,
+    AliasKey, BackfillId, ConnectionId, DeliveryId, Environment, EventId, FetchJobId, RecordId, ReferenceId, SessionId,
+    UserId,
 };
 use domain::outgoing::Published;
 use domain::plan::{Plan, Sighting};
@@ -42,6 +44,7 @@ use crate::queue::Job;
 pub mod apply;
 mod backfill;
 pub mod embedded;
+mod erasing;
 mod fetching;
 pub mod postgres;
 mod quarantine;
@@ -55,7 +58,7 @@ pub use backfill::{BackfillRound, Notes};
 pub use fetching::FetchAsk;
 pub use quarantine::{Held, LetIn, QuarantineFilter, QuarantineTotals};
 pub use replay::{Audit, AuditFilter, AuditView, Counted, DeadGroup, Preview, ReplayItem, ReplayedView, Selected};
-pub use tx::{LedgerOutcome, Reprojection, StoredDocument};
+pub use tx::{LedgerOutcome, Reprojection, StoredDocument, Unneeded};
 pub use view::{
     AuthEventView, BackfillView, ConnectionView, DeliveryView, DriftView, FetchView, Listing, Page, RecordView,
     Silences, SilentView, StaleView, Stats, UsageBy, UsageFilter, UsageTotals, UsageView,
@@ -77,10 +80,34 @@ pub struct Prepared {
 /// What applying did, per plan of the batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Applied {
-    Stored { rows: u32 },
+    Stored {
+        rows: u32,
+    },
     AlreadyProcessed,
-    SetAside { reason: String },
-    Quarantined { reason: String },
+    SetAside {
+        reason: String,
+    },
+    Quarantined {
+        reason: String,
+    },
+    /// It names somebody who was erased: dropped.
+    Erased,
+}
+
+/// What became of a failed try that was to be recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recorded {
+    Kept,
+    /// It names somebody who was erased: dropped instead.
+    Erased,
+}
+
+/// A part of the ledger that names nobody, to be searched.
+#[derive(Debug, Clone)]
+pub struct Nameless {
+    pub id: domain::id::DeliveryId,
+    pub received_at: Timestamp,
+    pub body: Sealed,
 }
 
 /// What a `reference_id` is to us.
@@ -323,11 +350,11 @@ pub trait Store: Send + Sync {
         settlement: &Settlement,
         reason: &str,
         now: Timestamp,
-    ) -> Result<(), StoreError>;
+    ) -> Result<Recorded, StoreError>;
 
     /// Writes deliveries into the ledger as due at once, so that the queue need not keep them any longer. What has its
-    /// row already is left as it is.
-    async fn hand_over(&self, jobs: &[Job], reason: &str, now: Timestamp) -> Result<(), StoreError>;
+    /// row already is left as it is. Answers those that were dropped instead, because who they are about was erased.
+    async fn hand_over(&self, jobs: &[Job], reason: &str, now: Timestamp) -> Result<Vec<DeliveryId>, StoreError>;
 
     /// Takes deliveries that are due, hidden from others until `until`; none that a worker held when it died.
     async fn lease_retries(
@@ -660,6 +687,64 @@ pub trait Store: Send + Sync {
     async fn silences(&self) -> Result<Silences, StoreError>;
     async fn stale_connections(&self, page: &Page) -> Result<Listing<StaleView>, StoreError>;
 
+    // --- export
+
+    /// Connect sessions of a user, the oldest first.
+    async fn sessions_of(&self, user: &UserId) -> Result<Vec<ConnectSession>, StoreError>;
+    /// Events about a user or one of their aliases, after a position, in order.
+    async fn events_of(&self, user: &UserId, position: i64, limit: u32) -> Result<Vec<Published>, StoreError>;
+
+    // --- erasure
+
+    /// What there is of a user.
+    async fn erasure_preview(&self, user: &UserId) -> Result<ErasureFound, StoreError>;
+    /// Begins an erasure: once this is committed, nothing that comes or is under way leaves a row of whom it is about,
+    /// and no listing has them. What is there already goes step by step. `None`: there is no such connection.
+    async fn begin_erasure(&self, wish: &Wish, now: Timestamp) -> Result<Option<Erasure>, StoreError>;
+    /// Deletes about `limit` rows of each kind of what an erasure is about; false once there is nothing left to delete.
+    async fn erase_some(&self, id: ErasureId, limit: u32, now: Timestamp) -> Result<bool, StoreError>;
+    /// Rows of the ledger that name nobody, in the order of their ids.
+    async fn nameless_deliveries(
+        &self,
+        after: Option<domain::id::DeliveryId>,
+        limit: u32,
+    ) -> Result<Vec<Nameless>, StoreError>;
+    /// Deletes rows of the ledger.
+    async fn forget_deliveries(
+        &self,
+        deliveries: &[(domain::id::DeliveryId, Timestamp)],
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
+    /// Whom an erasure is about, as long as it is not done.
+    async fn erasure_targets(&self, id: ErasureId) -> Result<Vec<Target>, StoreError>;
+    /// Terra agreed to these.
+    async fn told(&self, id: ErasureId, targets: &[Target]) -> Result<(), StoreError>;
+    /// More Terra users that an erasure is about.
+    async fn bury(&self, id: ErasureId, keys: &[AliasKey], now: Timestamp) -> Result<(), StoreError>;
+    /// Keeps how far an erasure is; one that is done forgets whom it was about.
+    async fn write_erasure(&self, erasure: &Erasure) -> Result<(), StoreError>;
+    async fn erasure(&self, id: ErasureId) -> Result<Option<Erasure>, StoreError>;
+    /// Newest first.
+    async fn erasures(&self, page: &Page) -> Result<Listing<Erasure>, StoreError>;
+    /// The one that has waited longest of those that are not done and due.
+    async fn next_erasure(&self, now: Timestamp) -> Result<Option<Erasure>, StoreError>;
+    /// Connections of which the current alias was closed before `before`.
+    async fn closed_connections(&self, before: Timestamp, limit: u32) -> Result<Vec<ConnectionId>, StoreError>;
+    /// Payloads that no row needs any more, each with a number to [`Store::gone`] it by. What a record points to again is
+    /// not among them, and forgotten.
+    async fn unneeded_payloads(&self, limit: u32) -> Result<Vec<(i64, Sealed)>, StoreError>;
+    /// These have been deleted.
+    async fn gone(&self, payloads: &[i64]) -> Result<(), StoreError>;
+    /// Who did what.
+    async fn write_audit(
+        &self,
+        actor: &str,
+        action: &str,
+        subject: &str,
+        detail: &serde_json::Value,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
+
     // --- upkeep
 
     async fn schema(&self) -> Result<Schema, StoreError>;
@@ -667,8 +752,9 @@ pub trait Store: Send + Sync {
     async fn migrate(&self) -> Result<Vec<u32>, StoreError>;
     async fn ping(&self) -> Result<(), StoreError>;
     /// Creates the partitions of the coming days, drops ledger rows older than `keep_deliveries`, `processed` rows
-    /// older than 90 days, and sessions a day past their end. Answers pointers of payloads that nothing needs any more.
-    async fn upkeep(&self, now: Timestamp, keep_deliveries: Duration) -> Result<Vec<Sealed>, StoreError>;
+    /// older than 90 days, and sessions a day past their end. Payloads that nothing needs any more are among
+    /// [`Store::unneeded_payloads`] from the same transaction on.
+    async fn upkeep(&self, now: Timestamp, keep_deliveries: Duration) -> Result<(), StoreError>;
     /// Closes connections; for an orderly end.
     async fn close(&self);
 }

@@ -6,6 +6,7 @@
 pub mod backfill;
 pub mod delivery;
 pub mod doctor;
+pub mod erasure;
 pub mod fetch;
 pub mod id;
 pub mod identity;

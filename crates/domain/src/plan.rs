@@ -119,6 +119,8 @@ pub enum Disposition {
     Quarantine {
         reason: String,
     },
+    /// It names somebody who was erased: nothing of it is kept.
+    Bury,
 }
 
 /// A row of the append-only history of connects and disconnects.
@@ -201,8 +203,13 @@ pub fn plan(delivery: Delivery, body: &Bytes, context: &Context) -> Plan {
 
 impl Plan {
     fn empty(delivery: Delivery, disposition: Disposition) -> Plan {
+        Plan::nothing(Cause::Delivery(Box::new(delivery)), disposition)
+    }
+
+    /// A plan that calls for no row but that of the ledger.
+    pub(crate) fn nothing(cause: Cause, disposition: Disposition) -> Plan {
         Plan {
-            cause: Cause::Delivery(Box::new(delivery)),
+            cause,
             disposition,
             facts: Vec::new(),
             edges: Vec::new(),

@@ -309,7 +309,7 @@ impl Predicted {
 pub fn predict(plan: &Plan, kept: &BTreeMap<RecordKey, Kept>, took_effect: bool) -> Predicted {
     match plan.disposition {
         Disposition::Process => {}
-        Disposition::SetAside { .. } | Disposition::Quarantine { .. } => return Predicted::Kept,
+        Disposition::SetAside { .. } | Disposition::Quarantine { .. } | Disposition::Bury => return Predicted::Kept,
     }
     let records = plan.records.iter().enumerate();
     let changes = record::by_key(records).into_iter().any(|(key, incoming)| {

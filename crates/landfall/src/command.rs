@@ -10,6 +10,8 @@ pub(crate) mod deliveries;
 pub(crate) mod dev;
 pub(crate) mod doctor;
 pub(crate) mod drift;
+pub(crate) mod erase;
+pub(crate) mod export;
 pub(crate) mod healthcheck;
 pub(crate) mod migrate;
 pub(crate) mod output;

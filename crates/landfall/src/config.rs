@@ -8,6 +8,7 @@ use std::time::Duration;
 use adapters::store::ReferencePolicy;
 use domain::fetch::{Budget, Pace};
 use domain::id::Environment;
+use jiff::SignedDuration;
 use secrecy::SecretString;
 use terra::signature::Secret;
 
@@ -56,6 +57,7 @@ pub(crate) struct Config {
     pub(crate) download_hosts: Vec<AllowedHost>,
     pub(crate) backfill_stall: Duration,
     pub(crate) retention_deliveries: Duration,
+    pub(crate) on_deauth: OnDeauth,
     /// Access to Terra's own log of deliveries.
     pub(crate) terra_admin_token: Option<SecretString>,
     /// Tries before a delivery that fails is a dead letter.
@@ -113,6 +115,16 @@ pub(crate) enum StalePolicy {
     AcceptIfNew,
     Quarantine,
     Reject,
+}
+
+/// What becomes of the data of a connection that was closed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum OnDeauth {
+    #[default]
+    Keep,
+    Erase {
+        after: SignedDuration,
+    },
 }
 
 #[derive(Debug, Clone)]

@@ -13,6 +13,7 @@ mod demo;
 mod doctor;
 mod downloads;
 mod drift;
+mod erase;
 mod exit;
 mod fetcher;
 mod http;
@@ -75,6 +76,10 @@ enum Command {
     Recover(command::recover::Args),
     /// The numbers to look at first, and what Terra will bill
     Stats(command::stats::Args),
+    /// Forget a person, here and at Terra
+    Erase(command::erase::Args),
+    /// Write everything that is known of a person into a file
+    Export(command::export::Args),
     /// Why somebody's data of a day is there, or is not: layer by layer
     Why(command::why::Args),
     /// What payloads held and Terra's schema does not have
@@ -127,6 +132,8 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Reconcile(args) => command::reconcile::run(args).await,
         Command::Recover(args) => command::recover::run(args).await,
         Command::Stats(args) => command::stats::run(args).await,
+        Command::Erase(args) => command::erase::run(args).await,
+        Command::Export(args) => command::export::run(args).await,
         Command::Why(args) => command::why::run(args).await,
         Command::Drift(args) => command::drift::run(args).await,
         Command::Reproject(args) => command::reproject::run(args).await,

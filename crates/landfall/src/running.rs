@@ -21,8 +21,8 @@ use crate::roles::Roles;
 use crate::telemetry::{DoorMetrics, UPKEEP_EVERY};
 use crate::wiring::{self, Ports};
 use crate::{
-    backfills, downloads, drift, fetcher, quarantine, reconcile, recover, relay, replay, resolving, retrying, silence,
-    upkeep, worker,
+    backfills, downloads, drift, erase, fetcher, quarantine, reconcile, recover, relay, replay, resolving, retrying,
+    silence, upkeep, worker,
 };
 
 /// For publishes in flight when everything that publishes has ended.
@@ -207,6 +207,7 @@ impl Running {
         tasks.spawn(reconcile::run(ports.clone(), config.clone(), stop()));
         tasks.spawn(recover::run(ports.clone(), config.clone(), stop()));
         tasks.spawn(replay::run(ports.clone(), config.clone(), stop()));
+        tasks.spawn(erase::run(ports.clone(), config.clone(), stop()));
         tasks.spawn(silence::run(ports.clone(), config.clone(), stop()));
         if let Some(resolver) = &ports.resolver {
             tasks.spawn(resolving::run(ports.clone(), resolver.clone(), stop()));

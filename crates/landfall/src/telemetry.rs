@@ -56,6 +56,13 @@ pub(crate) const SIGNATURE_BURST: &str = "landfall_signature_burst";
 pub(crate) const QUARANTINE_DROPPED: &str = "landfall_quarantine_dropped_total";
 pub(crate) const QUARANTINE_ROWS: &str = "landfall_quarantine_rows";
 pub(crate) const QUARANTINE_BYTES: &str = "landfall_quarantine_bytes";
+pub(crate) const RETRIES: &str = "landfall_deliveries_retrying";
+pub(crate) const UNNEEDED_PAYLOADS: &str = "landfall_unneeded_payloads";
+pub(crate) const PAYLOADS: &str = "landfall_payloads";
+pub(crate) const PAYLOADS_BYTES: &str = "landfall_payloads_bytes";
+pub(crate) const ERASURES_OPEN: &str = "landfall_erasures_open";
+pub(crate) const STORE_BYTES: &str = "landfall_store_bytes";
+pub(crate) const ERASURES: &str = "landfall_erasures_total";
 pub(crate) const LATE: &str = "landfall_webhooks_late_total";
 
 /// Crates whose log lines may be of any level.
@@ -152,6 +159,13 @@ fn describe() {
     describe_counter!(QUARANTINE_DROPPED, "requests whose signature failed and of which nothing was kept, by reason");
     describe_gauge!(QUARANTINE_ROWS, "requests in the quarantine");
     describe_gauge!(QUARANTINE_BYTES, Unit::Bytes, "what the quarantine takes");
+    describe_gauge!(RETRIES, "failed deliveries that wait for another try");
+    describe_gauge!(UNNEEDED_PAYLOADS, "payloads in storage that nothing needs and that are not deleted yet");
+    describe_gauge!(PAYLOADS, "objects in the payload store, at most 100,000 counted; by who does the upkeep");
+    describe_gauge!(PAYLOADS_BYTES, Unit::Bytes, "what these take");
+    describe_gauge!(ERASURES_OPEN, "erasures to which Terra has not agreed, or that are under way");
+    describe_gauge!(STORE_BYTES, Unit::Bytes, "what the store takes on disk, by part");
+    describe_counter!(ERASURES, "people and connections erased, here and at Terra, by cause");
     describe_counter!(LATE, "genuine deliveries older than the tolerance");
     describe_counter!(DOWNLOADS, "payloads that Terra left in storage, by outcome");
     describe_counter!(DRIFT, "deliveries with something Terra's schema does not have, once per path, by type");
@@ -175,6 +189,9 @@ fn describe() {
     }
     for reason in ["busy", "failed", "store"] {
         counter!(QUARANTINE_DROPPED, "reason" => reason).absolute(0);
+    }
+    for cause in ["request", "deauth"] {
+        counter!(ERASURES, "cause" => cause).absolute(0);
     }
 }
 

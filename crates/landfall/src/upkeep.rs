@@ -6,16 +6,19 @@ use std::time::Duration;
 use adapters::store::Holder;
 use domain::plan::Capabilities;
 use jiff::SignedDuration;
+use metrics::gauge;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::warn;
 use uuid::Uuid;
 
 use crate::config::Config;
-use crate::quarantine;
 use crate::wiring::Ports;
+use crate::{quarantine, telemetry};
 
 const EVERY: Duration = Duration::from_secs(600);
 const LEASE: SignedDuration = SignedDuration::from_secs(600);
+/// Listing more takes longer than it tells.
+const PAYLOADS_COUNTED_MAX: usize = 100_000;
 const INTEGRATIONS_EVERY: Duration = Duration::from_secs(3_600);
 const INTEGRATIONS_AGAIN: Duration = Duration::from_secs(60);
 
@@ -37,18 +40,15 @@ pub(crate) async fn run(ports: Ports, config: Arc<Config>, stop: CancellationTok
 
 async fn clean(ports: &Ports, config: &Config) {
     quarantine::forget(ports, config).await;
-    match ports.store.upkeep(ports.clock.now(), config.retention_deliveries).await {
-        Ok(unneeded) => {
-            for payload in &unneeded {
-                if let Err(error) = ports.payloads.delete(payload).await {
-                    warn!(%error, "could not delete a payload past its retention");
-                }
-            }
-            if !unneeded.is_empty() {
-                info!(payloads = unneeded.len(), "deleted payloads past their retention");
-            }
+    if let Err(error) = ports.store.upkeep(ports.clock.now(), config.retention_deliveries).await {
+        warn!(%error, "the upkeep failed; it is tried again later");
+    }
+    match ports.payloads.stored(PAYLOADS_COUNTED_MAX).await {
+        Ok((objects, bytes)) => {
+            gauge!(telemetry::PAYLOADS).set(objects as f64);
+            gauge!(telemetry::PAYLOADS_BYTES).set(bytes as f64);
         }
-        Err(error) => warn!(%error, "the upkeep failed; it is tried again later"),
+        Err(error) => warn!(%error, "could not count what the payload store holds"),
     }
 }
 

@@ -355,7 +355,8 @@ fn delivery_seen(row: &DeliveryView) -> DeliverySeen {
         outcome: match row.outcome {
             LedgerOutcome::Processed => Outcome::Processed,
             LedgerOutcome::Duplicate => Outcome::Duplicate,
-            LedgerOutcome::SetAside => Outcome::SetAside,
+            // A dropped one names nobody, so nobody's question finds it.
+            LedgerOutcome::SetAside | LedgerOutcome::Erased => Outcome::SetAside,
             LedgerOutcome::Quarantined => Outcome::Quarantined,
             LedgerOutcome::Retry => Outcome::Retry,
             LedgerOutcome::Dead | LedgerOutcome::Discarded => Outcome::Dead,

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use adapters::payloads::{Hint, PayloadError};
 use adapters::queue::{Consumer, Job, Lease};
-use adapters::store::{Applied, LedgerOutcome, Prepared, StoreError};
+use adapters::store::{Applied, LedgerOutcome, Prepared, Recorded, StoreError};
 use domain::id::derived_uuid;
 use domain::plan::{self, Cause, Context};
 use domain::replay::ReplayId;
@@ -114,7 +114,12 @@ async fn hand_over(jobs: &[Job], reason: &str, ports: &Ports, stop: &Cancellatio
     let mut pause = PAUSE_FIRST;
     while !jobs.is_empty() {
         match ports.store.hand_over(jobs, reason, ports.clock.now()).await {
-            Ok(()) => break,
+            Ok(erased) => {
+                for job in jobs.iter().filter(|job| erased.contains(&job.delivery.id)) {
+                    telemetry::count_settled(job.delivery.kind(), LedgerOutcome::Erased);
+                }
+                break;
+            }
             Err(error) => {
                 warn!(%error, "cannot hand deliveries over to the ledger; waiting");
                 wait(&mut pause, stop).await;
@@ -333,7 +338,11 @@ async fn record_failure(
         let now = ports.clock.now();
         let settlement = settle::settle(failure, attempt, config.delivery_attempts, now, chance());
         match ports.store.record_failure(job, attempt, &settlement, &failure.reason(), now).await {
-            Ok(()) => {
+            Ok(Recorded::Erased) => {
+                telemetry::count_settled(job.delivery.kind(), LedgerOutcome::Erased);
+                return Ok(());
+            }
+            Ok(Recorded::Kept) => {
                 let (id, reason) = (job.delivery.id, failure.reason());
                 let outcome = match settlement {
                     Settlement::RetryAt(_) => {
@@ -372,6 +381,7 @@ fn report(batch: &[Prepared], applied: &[Applied], drift: &DriftLog, now: Timest
             Applied::AlreadyProcessed => LedgerOutcome::Duplicate,
             Applied::SetAside { .. } => LedgerOutcome::SetAside,
             Applied::Quarantined { .. } => LedgerOutcome::Quarantined,
+            Applied::Erased => LedgerOutcome::Erased,
         };
         telemetry::count_settled(delivery.kind(), outcome);
         end_to_end.record(now.duration_since(delivery.received_at).as_secs_f64().max(0.0));

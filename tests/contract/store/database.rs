@@ -74,6 +74,18 @@ impl Client {
         self.client.batch_execute(sql).await.unwrap();
     }
 
+    pub(crate) async fn tables(&self) -> super::tables::Tables {
+        let names = "SELECT c.relname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+                      WHERE n.nspname = 'landfall' AND c.relkind IN ('r', 'p') AND NOT c.relispartition";
+        let mut tables = super::tables::Tables::new();
+        for row in self.client.query(names, &[]).await.unwrap() {
+            let name: String = row.get(0);
+            let rows = self.client.query(&format!("SELECT t::text FROM {name} AS t"), &[]).await.unwrap();
+            tables.insert(name, rows.iter().map(|row| row.get(0)).collect());
+        }
+        tables
+    }
+
     pub(crate) async fn number(&self, sql: &str) -> i64 {
         self.client.query_one(sql, &[]).await.unwrap().get(0)
     }

@@ -188,12 +188,56 @@ pub(crate) async fn upkeep_names_the_payloads_that_nothing_needs_any_more(store:
     apply_one(store, &far).await;
 
     let keep = Duration::from_secs(14 * 86_400);
-    assert_eq!(store.upkeep(at(13 * DAY), keep).await.unwrap(), []);
-    assert_eq!(store.upkeep(at(16 * DAY), keep).await.unwrap(), [pointer]);
+    let unneeded = async || store.unneeded_payloads(10).await.unwrap();
+    store.upkeep(at(13 * DAY), keep).await.unwrap();
+    assert_eq!(unneeded().await, []);
+    store.upkeep(at(16 * DAY), keep).await.unwrap();
+    let (number, payload) = unneeded().await.remove(0);
+    assert_eq!(payload, pointer);
+    assert_eq!(store.stats(at(16 * DAY)).await.unwrap().unneeded_payloads, 1, "until somebody has deleted it");
+    store.gone(&[number]).await.unwrap();
     assert!(store.delivery(small.id).await.unwrap().is_none());
     assert!(store.delivery(far.id).await.unwrap().is_some());
-    assert_eq!(store.upkeep(at(40 * DAY), keep).await.unwrap(), []);
+    store.upkeep(at(40 * DAY), keep).await.unwrap();
+    assert_eq!(unneeded().await, []);
     assert!(store.delivery(far.id).await.unwrap().is_none());
+}
+
+/// Whatever became of a delivery, its bytes end with the retention; that it took effect is known for 90 days.
+pub(crate) async fn payloads_go_with_the_retention_and_keys_after_ninety_days(store: &dyn Store) {
+    let keep = Duration::from_secs(35 * 86_400);
+    store.upkeep(at(0), keep).await.unwrap();
+    let done = sent(activity(user("u", Some("ada")), "run", 1.0), 10);
+    apply_one(store, &done).await;
+    let strange = sent(serde_json::json!([]), 11);
+    apply_one(store, &strange).await;
+    let old = Sent { admission: domain::delivery::Admission::Quarantined, ..sent(auth(user("u", None)), 12) };
+    apply_one(store, &old).await;
+    let waiting = sent(activity(user("u", Some("ada")), "ride", 1.0), 13);
+    fail(store, &waiting, 1, 100, 13).await;
+    let dead = sent(activity(user("u", Some("ada")), "walk", 1.0), 14);
+    let settlement = Settlement::Dead { reason: "panicked".into() };
+    store.record_failure(&job(&dead), 12, &settlement, "panicked", at(14)).await.unwrap();
+    let all = [&done, &strange, &old, &waiting, &dead];
+    store.upkeep(at(34 * DAY), keep).await.unwrap();
+    for one in all {
+        assert!(store.delivery_body(one.id).await.unwrap().is_some());
+    }
+    assert_eq!(store.stats(at(34 * DAY)).await.unwrap().dead_letters, 1);
+    store.upkeep(at(37 * DAY), keep).await.unwrap();
+    for one in all {
+        assert!(
+            store.delivery(one.id).await.unwrap().is_none() && store.delivery_body(one.id).await.unwrap().is_none()
+        );
+    }
+    let stats = store.stats(at(37 * DAY)).await.unwrap();
+    assert_eq!((stats.dead_letters, stats.retries), (0, vec![]));
+    store.upkeep(at(89 * DAY), keep).await.unwrap();
+    let copy = Sent { received: 89 * DAY, ..done.again() };
+    assert_eq!(apply_one(store, &copy).await, Applied::AlreadyProcessed);
+    store.upkeep(at(91 * DAY), keep).await.unwrap();
+    let copy = Sent { received: 91 * DAY, ..done.again() };
+    assert_eq!(apply_one(store, &copy).await, stored(0), "known no more; it changes nothing all the same");
 }
 
 pub(crate) async fn migrating_again_applies_nothing_and_the_schema_fits(store: &dyn Store) {

@@ -44,6 +44,16 @@ fn held(number: u8, seconds: i64) -> Held {
     }
 }
 
+/// One that names this Terra user.
+pub(super) fn held_of(terra_user_id: &str, seconds: i64) -> Held {
+    let mut one = held(0, seconds);
+    one.request.fingerprint = terra::signature::body_digest(terra_user_id.as_bytes());
+    one.request.address = None;
+    one.request.terra_user_id = Some(terra_user_id.into());
+    one.body = Some(seal(format!("{terra_user_id} and a value").as_bytes()));
+    one
+}
+
 /// Of which nothing is known but that it came.
 fn bare(number: u8, seconds: i64) -> Held {
     let Held { request, .. } = held(number, seconds);

@@ -45,6 +45,14 @@ fn wanted(seconds: i64) -> Replay {
     }
 }
 
+/// One whose filter names somebody.
+pub(super) fn wanted_of(user: &str, terra_user_id: &str, seconds: i64) -> Replay {
+    let mut run = wanted(seconds);
+    run.selection.user = Some(user.into());
+    run.selection.terra_user_id = Some(terra_user_id.into());
+    run
+}
+
 /// A run of these deliveries, ready to be worked.
 async fn run_of(store: &dyn Store, chosen: &[&Sent]) -> Replay {
     let run = wanted(1_000);

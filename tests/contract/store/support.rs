@@ -38,9 +38,9 @@ pub(crate) fn environment() -> Environment {
 /// A store for one test, and what has to go when it is over.
 pub(crate) struct Sandbox {
     pub(crate) store: Arc<dyn Store>,
-    _dir: Option<tempfile::TempDir>,
+    pub(crate) dir: Option<tempfile::TempDir>,
     #[cfg(feature = "services")]
-    database: Option<super::database::Database>,
+    pub(crate) database: Option<super::database::Database>,
 }
 
 impl Sandbox {
@@ -51,7 +51,7 @@ impl Sandbox {
         store.migrate().await.unwrap();
         Sandbox {
             store,
-            _dir: Some(dir),
+            dir: Some(dir),
             #[cfg(feature = "services")]
             database: None,
         }
@@ -62,7 +62,11 @@ impl Sandbox {
         let database = super::database::Database::create().await;
         let store: Arc<dyn Store> = Arc::new(database.store(policy));
         store.migrate().await.unwrap();
-        Sandbox { store, _dir: None, database: Some(database) }
+        Sandbox { store, dir: None, database: Some(database) }
+    }
+
+    pub(crate) fn is_embedded(&self) -> bool {
+        self.dir.is_some()
     }
 
     pub(crate) async fn end(self) {

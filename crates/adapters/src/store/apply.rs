@@ -30,6 +30,8 @@ use super::{Applied, Prepared, ReferencePolicy, StoreError};
 
 mod claim;
 mod doubt;
+mod erase;
+pub(in crate::store) mod erased;
 mod identity;
 mod records;
 mod replay;
@@ -38,8 +40,9 @@ mod silence;
 mod usage;
 
 use claim::{Verdict, claim};
+pub use erase::{begin, bury};
 use identity::{Identity, reconclude, touch};
-pub use identity::{parting, revise};
+pub use identity::{detach, parting, revise};
 use records::{Owners, write_records};
 use replay::Replayed;
 
@@ -71,6 +74,8 @@ pub async fn apply<T: Tx + ?Sized>(
     now: Timestamp,
 ) -> Result<Tried, StoreError> {
     tx.lock_identity(mode == Mode::Exclusive).await?;
+    let sifted = erased::sift(tx, batch, now).await?;
+    let batch = sifted.as_deref().unwrap_or(batch);
     let replayed = replay::lock(tx, batch).await?;
     let verdicts = claim(tx, batch, &replayed, now).await?;
     fail_point!("inbox_inserted", |_| std::process::abort());
@@ -125,6 +130,7 @@ pub async fn apply<T: Tx + ?Sized>(
     usage::count(tx, batch, &sent_as, &verdicts, &fresh, &written.rows).await?;
     silence::learn(tx, batch, &told_as, &fresh).await?;
     replay::settle(tx, batch, &replayed, &verdicts, &fresh, &written.rows).await?;
+    erased::forget_failed(tx, batch, &applied).await?;
     write_ledger(tx, batch, &verdicts, &replayed, &applied, now).await?;
     fail_point!("before_commit", |_| std::process::abort());
     Ok(Tried::Applied(applied))
@@ -207,6 +213,7 @@ fn results(batch: &[Prepared], verdicts: &[Verdict], fresh: &[usize], written: &
             (Verdict::Duplicate | Verdict::Past, _) => Applied::AlreadyProcessed,
             (Verdict::Kept, Disposition::Quarantine { reason }) => Applied::Quarantined { reason: reason.clone() },
             (Verdict::Kept, Disposition::SetAside { reason }) => Applied::SetAside { reason: reason.clone() },
+            (Verdict::Kept, Disposition::Bury) => Applied::Erased,
             (Verdict::Kept, Disposition::Process) => Applied::AlreadyProcessed,
         })
         .collect()
@@ -245,6 +252,7 @@ fn ledger_row<'a>(
         Applied::AlreadyProcessed => (LedgerOutcome::Duplicate, None, 0),
         Applied::SetAside { reason } => (LedgerOutcome::SetAside, Some(reason.clone()), 0),
         Applied::Quarantined { reason } => (LedgerOutcome::Quarantined, Some(reason.clone()), 0),
+        Applied::Erased => (LedgerOutcome::Erased, None, 0),
     };
     Some(LedgerRow {
         delivery,

@@ -8,9 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use domain::erasure::{Erasure, ErasureId, Found as ErasureFound, Target, Wish};
 use domain::fetch::{FetchJob, PauseScope, Reaction};
 use domain::id::{
-    BackfillId, ConnectionId, DeliveryId, Environment, EventId, FetchJobId, RecordId, ReferenceId, SessionId, UserId,
+    AliasKey, BackfillId, ConnectionId, DeliveryId, Environment, EventId, FetchJobId, RecordId, ReferenceId, SessionId,
+    UserId,
 };
 use domain::outgoing::Published;
 use domain::quarantine::{QuarantineId, Quarantined};
@@ -31,9 +33,9 @@ use super::{
     AboutRecord, Applied, Audit, AuditFilter, AuditView, AuthEventFilter, AuthEventView, BackfillFilter, BackfillRound,
     BackfillView, ConnectionFilter, ConnectionView, Counted, DayRecord, DeadGroup, Decided, DeliveryFilter,
     DeliveryView, DriftCount, DriftFilter, DriftView, FetchAsk, FetchFilter, FetchView, Found, Held, Holder,
-    LeasedFetch, LetIn, Listing, OpenReference, Page, Prepared, Preview, QuarantineFilter, QuarantineTotals,
-    ReconcileMarks, RecordView, RecoveryBackfills, ReferenceAnswer, ReferencePolicy, ReplayItem, ReplayedView,
-    Reprojection, Retry, RetryOf, Schema, Selected, Silences, Span, StaleView, Stats, Store, StoreError,
+    LeasedFetch, LetIn, Listing, Nameless, OpenReference, Page, Prepared, Preview, QuarantineFilter, QuarantineTotals,
+    ReconcileMarks, RecordView, Recorded, RecoveryBackfills, ReferenceAnswer, ReferencePolicy, ReplayItem,
+    ReplayedView, Reprojection, Retry, RetryOf, Schema, Selected, Silences, Span, StaleView, Stats, Store, StoreError,
     StoredDocument, UsageFilter, UsageTotals, UsageView,
 };
 use crate::embedded::Embedded;
@@ -50,6 +52,8 @@ mod decide;
 mod deliveries;
 mod drift;
 mod enqueue;
+mod erase;
+mod erase_rows;
 mod error;
 mod events;
 mod fetch;
@@ -58,6 +62,7 @@ mod identity;
 mod leases;
 mod ledger;
 mod pause;
+mod payloads;
 mod quarantine;
 mod read;
 mod read_records;
@@ -119,12 +124,12 @@ impl Store for EmbeddedStore {
         settlement: &Settlement,
         reason: &str,
         now: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Recorded, StoreError> {
         let (job, settlement, reason) = (job.clone(), settlement.clone(), reason.to_owned());
         self.write(move |connection| ledger::record_failure(connection, &job, attempt, &settlement, &reason, now)).await
     }
 
-    async fn hand_over(&self, jobs: &[Job], reason: &str, now: Timestamp) -> Result<(), StoreError> {
+    async fn hand_over(&self, jobs: &[Job], reason: &str, now: Timestamp) -> Result<Vec<DeliveryId>, StoreError> {
         let (jobs, reason) = (jobs.to_vec(), reason.to_owned());
         self.write(move |connection| ledger::hand_over(connection, &jobs, &reason, now)).await
     }
@@ -240,7 +245,8 @@ impl Store for EmbeddedStore {
         reason: &str,
     ) -> Result<(), StoreError> {
         let (environment, subject, reason) = (environment.clone(), subject.to_owned(), reason.to_owned());
-        self.write(move |connection| pause::set(connection, &environment, scope, &subject, until, &reason)).await
+        self.write(move |connection| pause::set_of_living(connection, &environment, scope, &subject, until, &reason))
+            .await
     }
 
     async fn enqueue_fetches(&self, jobs: &[FetchJob], now: Timestamp) -> Result<(), StoreError> {
@@ -565,7 +571,8 @@ impl Store for EmbeddedStore {
 
     async fn kept_records(&self, keys: &[RecordKey]) -> Result<BTreeMap<RecordKey, Kept>, StoreError> {
         let keys = keys.to_vec();
-        self.read(move |connection| records::kept(connection, &keys)).await
+        let kept = self.read(move |connection| records::kept(connection, &keys)).await?;
+        Ok(kept.into_iter().map(|(key, row)| (key, row.kept)).collect())
     }
 
     async fn write_replay(
@@ -677,6 +684,102 @@ impl Store for EmbeddedStore {
         self.read(move |connection| silence::stale(connection, &page)).await
     }
 
+    async fn sessions_of(&self, user: &UserId) -> Result<Vec<ConnectSession>, StoreError> {
+        let user = user.clone();
+        self.read(move |connection| sessions::of_user(connection, &user)).await
+    }
+
+    async fn events_of(&self, user: &UserId, position: i64, limit: u32) -> Result<Vec<Published>, StoreError> {
+        let user = user.clone();
+        self.read(move |connection| events::of_user(connection, &user, position, limit)).await
+    }
+
+    async fn erasure_preview(&self, user: &UserId) -> Result<ErasureFound, StoreError> {
+        let user = user.clone();
+        self.read(move |connection| erase::preview(connection, &user)).await
+    }
+
+    async fn begin_erasure(&self, wish: &Wish, now: Timestamp) -> Result<Option<Erasure>, StoreError> {
+        let (wish, policy) = (wish.clone(), self.policy);
+        self.write(move |connection| erase::begin(connection, &wish, policy, now)).await
+    }
+
+    async fn erase_some(&self, id: ErasureId, limit: u32, now: Timestamp) -> Result<bool, StoreError> {
+        let policy = self.policy;
+        self.write(move |connection| erase_rows::some(connection, id, limit, policy, now)).await
+    }
+
+    async fn nameless_deliveries(&self, after: Option<DeliveryId>, limit: u32) -> Result<Vec<Nameless>, StoreError> {
+        self.read(move |connection| payloads::nameless(connection, after, limit)).await
+    }
+
+    async fn forget_deliveries(
+        &self,
+        deliveries: &[(DeliveryId, Timestamp)],
+        _now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let deliveries = deliveries.to_vec();
+        self.write(move |connection| erase_rows::forget_found(connection, &deliveries)).await
+    }
+
+    async fn erasure_targets(&self, id: ErasureId) -> Result<Vec<Target>, StoreError> {
+        self.read(move |connection| erase::targets(connection, id)).await
+    }
+
+    async fn told(&self, id: ErasureId, targets: &[Target]) -> Result<(), StoreError> {
+        let targets = targets.to_vec();
+        self.write(move |connection| erase::told(connection, id, &targets)).await
+    }
+
+    async fn bury(&self, id: ErasureId, keys: &[AliasKey], now: Timestamp) -> Result<(), StoreError> {
+        let keys = keys.to_vec();
+        self.write(move |connection| erase::bury(connection, id, &keys, now)).await
+    }
+
+    async fn write_erasure(&self, erasure: &Erasure) -> Result<(), StoreError> {
+        let erasure = erasure.clone();
+        self.write(move |connection| erase::write(connection, &erasure)).await
+    }
+
+    async fn erasure(&self, id: ErasureId) -> Result<Option<Erasure>, StoreError> {
+        self.read(move |connection| erase::one(connection, id)).await
+    }
+
+    async fn erasures(&self, page: &Page) -> Result<Listing<Erasure>, StoreError> {
+        let page = page.clone();
+        self.read(move |connection| erase::list(connection, &page)).await
+    }
+
+    async fn next_erasure(&self, now: Timestamp) -> Result<Option<Erasure>, StoreError> {
+        self.read(move |connection| erase::next(connection, now)).await
+    }
+
+    async fn closed_connections(&self, before: Timestamp, limit: u32) -> Result<Vec<ConnectionId>, StoreError> {
+        self.read(move |connection| erase::closed(connection, before, limit)).await
+    }
+
+    async fn unneeded_payloads(&self, limit: u32) -> Result<Vec<(i64, Sealed)>, StoreError> {
+        self.write(move |connection| payloads::unneeded(connection, limit)).await
+    }
+
+    async fn gone(&self, payloads: &[i64]) -> Result<(), StoreError> {
+        let payloads = payloads.to_vec();
+        self.write(move |connection| payloads::gone(connection, &payloads)).await
+    }
+
+    async fn write_audit(
+        &self,
+        actor: &str,
+        action: &str,
+        subject: &str,
+        detail: &serde_json::Value,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let (actor, action, subject, detail) =
+            (actor.to_owned(), action.to_owned(), subject.to_owned(), detail.clone());
+        self.write(move |connection| erase::audit(connection, &actor, &action, &subject, &detail, now)).await
+    }
+
     async fn schema(&self) -> Result<Schema, StoreError> {
         self.read(|connection| upkeep::schema(connection)).await
     }
@@ -691,15 +794,9 @@ impl Store for EmbeddedStore {
     }
 
     /// Deletes in small operations, so that receiving goes on between them.
-    async fn upkeep(&self, now: Timestamp, keep_deliveries: Duration) -> Result<Vec<Sealed>, StoreError> {
-        let mut unneeded = Vec::new();
-        loop {
-            let step = self.write(move |connection| upkeep::step(connection, now, keep_deliveries)).await?;
-            unneeded.extend(step.unneeded);
-            if !step.more {
-                return Ok(unneeded);
-            }
-        }
+    async fn upkeep(&self, now: Timestamp, keep_deliveries: Duration) -> Result<(), StoreError> {
+        while self.write(move |connection| upkeep::step(connection, now, keep_deliveries)).await? {}
+        Ok(())
     }
 
     async fn close(&self) {

@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::doctor::database::DatabaseFacts;
+use domain::erasure::{Erasure, ErasureId, Found as ErasureFound, Target, Wish};
 use domain::fetch::{FetchJob, PauseScope, Reaction};
 use domain::id::{
-    BackfillId, ConnectionId, DeliveryId, Environment, EventId, FetchJobId, RecordId, ReferenceId, SessionId, UserId,
+    AliasKey, BackfillId, ConnectionId, DeliveryId, Environment, EventId, FetchJobId, RecordId, ReferenceId, SessionId,
+    UserId,
 };
 use domain::outgoing::Published;
 use domain::quarantine::{QuarantineId, Quarantined};
@@ -35,9 +37,9 @@ use super::{
     AboutRecord, Applied, Audit, AuditFilter, AuditView, AuthEventFilter, AuthEventView, BackfillFilter, BackfillRound,
     BackfillView, ConnectionFilter, ConnectionView, Counted, DayRecord, DeadGroup, Decided, DeliveryFilter,
     DeliveryView, DriftCount, DriftFilter, DriftView, FetchAsk, FetchFilter, FetchView, Found, Held, Holder,
-    LeasedFetch, LetIn, Listing, OpenReference, Page, Prepared, Preview, QuarantineFilter, QuarantineTotals,
-    ReconcileMarks, RecordView, RecoveryBackfills, ReferenceAnswer, ReferencePolicy, ReplayItem, ReplayedView,
-    Reprojection, Retry, RetryOf, Schema, Selected, Silences, Span, StaleView, Stats, Store, StoreError,
+    LeasedFetch, LetIn, Listing, Nameless, OpenReference, Page, Prepared, Preview, QuarantineFilter, QuarantineTotals,
+    ReconcileMarks, RecordView, Recorded, RecoveryBackfills, ReferenceAnswer, ReferencePolicy, ReplayItem,
+    ReplayedView, Reprojection, Retry, RetryOf, Schema, Selected, Silences, Span, StaleView, Stats, Store, StoreError,
     StoredDocument, UsageFilter, UsageTotals, UsageView,
 };
 use crate::payloads::Sealed;
@@ -50,6 +52,8 @@ mod backfill_upkeep;
 mod connect;
 mod drift;
 mod enqueue;
+mod erase;
+mod erase_rows;
 mod error;
 mod events;
 mod facts;
@@ -60,6 +64,7 @@ mod identity;
 mod ledger;
 mod migrate;
 mod pause;
+mod payloads;
 mod people;
 mod processed;
 mod quarantine;
@@ -159,14 +164,14 @@ impl Store for PostgresStore {
         settlement: &Settlement,
         reason: &str,
         now: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Recorded, StoreError> {
         let (job, settlement, reason) = (job.clone(), settlement.clone(), reason.to_owned());
         keep!(self, |db| ledger::record_failure(db, &job, attempt, &settlement, &reason, now))
     }
 
-    async fn hand_over(&self, jobs: &[Job], reason: &str, now: Timestamp) -> Result<(), StoreError> {
+    async fn hand_over(&self, jobs: &[Job], reason: &str, now: Timestamp) -> Result<Vec<DeliveryId>, StoreError> {
         let (jobs, reason) = (jobs.to_vec(), reason.to_owned());
-        single!(self, |db| ledger::hand_over(db, &jobs, &reason, now))
+        keep!(self, |db| ledger::hand_over(db, &jobs, &reason, now))
     }
 
     async fn lease_retries(
@@ -283,12 +288,12 @@ impl Store for PostgresStore {
         reason: &str,
     ) -> Result<(), StoreError> {
         let (environment, subject, reason) = (environment.clone(), subject.to_owned(), reason.to_owned());
-        single!(self, |db| pause::set(db, &environment, scope, &subject, until, &reason))
+        keep!(self, |db| pause::set_of_living(db, &environment, scope, &subject, until, &reason))
     }
 
     async fn enqueue_fetches(&self, jobs: &[FetchJob], now: Timestamp) -> Result<(), StoreError> {
         let jobs = jobs.to_vec();
-        keep!(self, |db| enqueue::insert(db, &jobs, now))
+        keep!(self, |db| enqueue::insert_alone(db, &jobs, now))
     }
 
     async fn fetches(&self, filter: &FetchFilter, page: &Page) -> Result<Listing<FetchView>, StoreError> {
@@ -548,7 +553,7 @@ impl Store for PostgresStore {
 
     async fn add_missed(&self, id: RecoveryId, missed: &[Missed]) -> Result<(), StoreError> {
         let missed = missed.to_vec();
-        single!(self, |db| recover::add_missed(db, id, &missed))
+        keep!(self, |db| recover::add_missed(db, id, &missed))
     }
 
     async fn missed_events(&self, id: RecoveryId, state: MissedState, limit: u32) -> Result<Vec<Missed>, StoreError> {
@@ -715,6 +720,102 @@ impl Store for PostgresStore {
         single!(self, |db| silence::stale(db, &page))
     }
 
+    async fn sessions_of(&self, user: &UserId) -> Result<Vec<ConnectSession>, StoreError> {
+        let user = user.clone();
+        single!(self, |db| sessions::of_user(db, &user))
+    }
+
+    async fn events_of(&self, user: &UserId, position: i64, limit: u32) -> Result<Vec<Published>, StoreError> {
+        let user = user.clone();
+        single!(self, |db| events::of_user(db, &user, position, limit))
+    }
+
+    async fn erasure_preview(&self, user: &UserId) -> Result<ErasureFound, StoreError> {
+        let user = user.clone();
+        single!(self, |db| erase::preview(db, &user))
+    }
+
+    async fn begin_erasure(&self, wish: &Wish, now: Timestamp) -> Result<Option<Erasure>, StoreError> {
+        let (wish, policy) = (wish.clone(), self.policy);
+        keep!(self, |db| apply::begin(db, &wish, policy, now))
+    }
+
+    async fn erase_some(&self, id: ErasureId, limit: u32, now: Timestamp) -> Result<bool, StoreError> {
+        let policy = self.policy;
+        keep!(self, |db| erase_rows::some(db, id, limit, policy, now))
+    }
+
+    async fn nameless_deliveries(&self, after: Option<DeliveryId>, limit: u32) -> Result<Vec<Nameless>, StoreError> {
+        single!(self, |db| payloads::nameless(db, after, limit))
+    }
+
+    async fn forget_deliveries(
+        &self,
+        deliveries: &[(DeliveryId, Timestamp)],
+        _now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let deliveries = deliveries.to_vec();
+        keep!(self, |db| erase_rows::forget_found(db, &deliveries))
+    }
+
+    async fn erasure_targets(&self, id: ErasureId) -> Result<Vec<Target>, StoreError> {
+        single!(self, |db| erase::targets(db, id))
+    }
+
+    async fn told(&self, id: ErasureId, targets: &[Target]) -> Result<(), StoreError> {
+        let targets = targets.to_vec();
+        single!(self, |db| erase::told(db, id, &targets))
+    }
+
+    async fn bury(&self, id: ErasureId, keys: &[AliasKey], now: Timestamp) -> Result<(), StoreError> {
+        let keys = keys.to_vec();
+        keep!(self, |db| people::bury(db, id, &keys, now))
+    }
+
+    async fn write_erasure(&self, erasure: &Erasure) -> Result<(), StoreError> {
+        let erasure = erasure.clone();
+        keep!(self, |db| erase::write(db, &erasure))
+    }
+
+    async fn erasure(&self, id: ErasureId) -> Result<Option<Erasure>, StoreError> {
+        single!(self, |db| erase::one(db, id))
+    }
+
+    async fn erasures(&self, page: &Page) -> Result<Listing<Erasure>, StoreError> {
+        let page = page.clone();
+        single!(self, |db| erase::list(db, &page))
+    }
+
+    async fn next_erasure(&self, now: Timestamp) -> Result<Option<Erasure>, StoreError> {
+        single!(self, |db| erase::next(db, now))
+    }
+
+    async fn closed_connections(&self, before: Timestamp, limit: u32) -> Result<Vec<ConnectionId>, StoreError> {
+        single!(self, |db| erase::closed(db, before, limit))
+    }
+
+    async fn unneeded_payloads(&self, limit: u32) -> Result<Vec<(i64, Sealed)>, StoreError> {
+        single!(self, |db| payloads::unneeded(db, limit))
+    }
+
+    async fn gone(&self, payloads: &[i64]) -> Result<(), StoreError> {
+        let payloads = payloads.to_vec();
+        single!(self, |db| payloads::gone(db, &payloads))
+    }
+
+    async fn write_audit(
+        &self,
+        actor: &str,
+        action: &str,
+        subject: &str,
+        detail: &serde_json::Value,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let (actor, action, subject, detail) =
+            (actor.to_owned(), action.to_owned(), subject.to_owned(), detail.clone());
+        single!(self, |db| erase::audit(db, &actor, &action, &subject, &detail, now))
+    }
+
     async fn schema(&self) -> Result<Schema, StoreError> {
         single!(self, |db| migrate::schema(db))
     }
@@ -728,7 +829,7 @@ impl Store for PostgresStore {
         single!(self, |db| db.command("SELECT 1"))
     }
 
-    async fn upkeep(&self, now: Timestamp, keep_deliveries: Duration) -> Result<Vec<Sealed>, StoreError> {
+    async fn upkeep(&self, now: Timestamp, keep_deliveries: Duration) -> Result<(), StoreError> {
         upkeep::run(&self.units, now, keep_deliveries).await
     }
 

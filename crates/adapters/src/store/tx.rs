@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use domain::delivery::Delivery;
+use domain::erasure::{Erasure, ErasureId, Target, Tombstone};
 use domain::fetch::{FetchJob, FetchOrigin};
 use domain::id::{AliasKey, ConnectionId, Environment, RecordId, ReferenceId, UserId};
 use domain::identity::{Alias, Connection, Edge, Resolution, Status};
@@ -115,7 +116,9 @@ impl<'a> LedgerRow<'a> {
                 let reason = self.reason.as_deref()?;
                 Some((Class::of(reason), class::fingerprint(reason, self.delivery.kind())))
             }
-            LedgerOutcome::Processed | LedgerOutcome::Duplicate | LedgerOutcome::Discarded => None,
+            LedgerOutcome::Processed | LedgerOutcome::Duplicate | LedgerOutcome::Discarded | LedgerOutcome::Erased => {
+                None
+            }
         }
     }
 }
@@ -136,6 +139,8 @@ pub enum LedgerOutcome {
     /// Genuine, but nothing can be made of it.
     SetAside,
     Quarantined,
+    /// Of somebody who was erased: dropped. The row names nobody.
+    Erased,
     /// Failed; tried again at `retry_at`.
     Retry,
     Dead,
@@ -144,11 +149,12 @@ pub enum LedgerOutcome {
 }
 
 impl LedgerOutcome {
-    pub const ALL: [LedgerOutcome; 7] = [
+    pub const ALL: [LedgerOutcome; 8] = [
         LedgerOutcome::Processed,
         LedgerOutcome::Duplicate,
         LedgerOutcome::SetAside,
         LedgerOutcome::Quarantined,
+        LedgerOutcome::Erased,
         LedgerOutcome::Retry,
         LedgerOutcome::Dead,
         LedgerOutcome::Discarded,
@@ -160,6 +166,7 @@ impl LedgerOutcome {
             LedgerOutcome::Duplicate => "duplicate",
             LedgerOutcome::SetAside => "set_aside",
             LedgerOutcome::Quarantined => "quarantined",
+            LedgerOutcome::Erased => "erased",
             LedgerOutcome::Retry => "retry",
             LedgerOutcome::Dead => "dead",
             LedgerOutcome::Discarded => "discarded",
@@ -189,6 +196,16 @@ impl RhythmRow {
         }
     }
 }
+
+/// What is kept of a record, and where its document lies if that is in the payload store.
+#[derive(Debug, Clone)]
+pub struct KeptRow {
+    pub kept: Kept,
+    pub stored: Option<Sealed>,
+}
+
+/// No pointer is longer; a document that is as short may ride in its row all the same.
+pub(super) const POINTER_BYTES_MAX: usize = 512;
 
 /// A record to write: upsert on its key, only where the stored order is smaller.
 #[derive(Debug, Clone)]
@@ -232,6 +249,21 @@ pub struct Reprojection {
     pub start_time: Option<String>,
     /// One per column of the kind, scores as merged.
     pub values: Vec<Option<Scalar>>,
+}
+
+/// Somebody of whom a tombstone is left, and the order that matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grave {
+    pub digest: [u8; 32],
+    pub tombstone: Tombstone,
+}
+
+/// A payload that its row lets go of; only what lies in the payload store counts.
+#[derive(Debug, Clone)]
+pub struct Unneeded {
+    pub payload: Sealed,
+    /// The record whose document it is or was to be: if that points to it, it stays.
+    pub record: Option<(DataKind, RecordId)>,
 }
 
 /// A session that a delivery or a confirmation decided.
@@ -296,7 +328,7 @@ pub trait Tx: Send {
     ) -> Result<Vec<AliasKey>, StoreError>;
 
     /// Locks and reads what is kept under these keys, in ascending key order.
-    async fn kept_records(&mut self, keys: &[RecordKey]) -> Result<BTreeMap<RecordKey, Kept>, StoreError>;
+    async fn kept_records(&mut self, keys: &[RecordKey]) -> Result<BTreeMap<RecordKey, KeptRow>, StoreError>;
 
     /// Upserts records where the stored order is smaller; answers the ids that were written.
     async fn write_records(&mut self, writes: &[RecordWrite<'_>]) -> Result<BTreeSet<RecordId>, StoreError>;
@@ -358,4 +390,50 @@ pub trait Tx: Send {
 
     /// Upserts whole rows.
     async fn write_rhythms(&mut self, rows: &[RhythmRow]) -> Result<(), StoreError>;
+
+    // --- erasure
+
+    /// The tombstones with these digests, as far as there are any.
+    async fn tombstones(&mut self, digests: &[[u8; 32]]) -> Result<Vec<Grave>, StoreError>;
+
+    /// Inserts tombstones; one that is there is buried again, as of the greater order.
+    async fn write_tombstones(&mut self, graves: &[Grave]) -> Result<(), StoreError>;
+
+    /// The people of these digests came back.
+    async fn reopen(&mut self, digests: &[([u8; 32], Order)]) -> Result<(), StoreError>;
+
+    /// Adds whom an erasure is about; those that are there stay as they are. It goes on, if it was over.
+    async fn add_targets(&mut self, id: ErasureId, targets: &[Target], at: Timestamp) -> Result<(), StoreError>;
+
+    /// Adds an erasure, or keeps how far it is.
+    async fn write_erasure(&mut self, erasure: &Erasure) -> Result<(), StoreError>;
+
+    /// Aliases of an internal user, or of a connection.
+    async fn aliases_of(
+        &mut self,
+        user: Option<&UserId>,
+        connection: Option<ConnectionId>,
+    ) -> Result<Vec<AliasKey>, StoreError>;
+
+    /// References that connect sessions or resolvers tie to an internal user.
+    async fn references_of(&mut self, user: &UserId) -> Result<BTreeSet<(Environment, ReferenceId)>, StoreError>;
+
+    /// Deletes aliases, and every edge that touches one.
+    async fn delete_aliases(&mut self, keys: &[AliasKey]) -> Result<(), StoreError>;
+
+    /// Deletes rows of the ledger, which let go of their payloads.
+    async fn forget_deliveries(&mut self, deliveries: &[(domain::id::DeliveryId, Timestamp)])
+    -> Result<(), StoreError>;
+
+    /// Has payloads deleted once this transaction is committed.
+    async fn let_go(&mut self, unneeded: &[Unneeded]) -> Result<(), StoreError>;
+
+    async fn write_audit(
+        &mut self,
+        actor: &str,
+        action: &str,
+        subject: &str,
+        detail: &serde_json::Value,
+        at: Timestamp,
+    ) -> Result<(), StoreError>;
 }

@@ -443,4 +443,9 @@ pub struct Stats {
     pub backfills_open: u64,
     /// Of these, such as nothing came of for too long.
     pub backfills_stalled: u64,
+    /// Payloads in storage that no row needs any more and that are not deleted yet.
+    pub unneeded_payloads: u64,
+    pub erasures_open: u64,
+    /// What the store takes on disk: (part, bytes). Parts are those that the engine tells apart.
+    pub bytes: Vec<(String, u64)>,
 }

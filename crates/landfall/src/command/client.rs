@@ -10,6 +10,9 @@ use crate::exit::Unreachable;
 
 const WITHIN: Duration = Duration::from_secs(30);
 
+/// A person's years, with every sample.
+const DOWNLOAD_WITHIN: Duration = Duration::from_secs(3_600);
+
 /// The most rows one page of a listing has.
 const PAGE_MAX: usize = 1_000;
 
@@ -111,6 +114,18 @@ impl Api {
         Ok((is_good, answer.text().await.unwrap_or_default()))
     }
 
+    /// An answer that may be large and slow, piece by piece.
+    pub(crate) async fn download(&self, path: &str) -> anyhow::Result<Chunks<'_>> {
+        let request = self.request(Method::GET, path).timeout(DOWNLOAD_WITHIN);
+        let answer = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(Chunks { api: self, answer });
+        }
+        let body = answer.bytes().await.map_err(|error| self.unreachable(&error))?;
+        Err(refusal(status, &body))
+    }
+
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.http.request(method, format!("{}{path}", self.url));
         match &self.token {
@@ -145,6 +160,18 @@ impl Api {
             "{} {why}: start an instance (`landfall dev` or `landfall serve`), or name the internal address of one with --url or LANDFALL_URL",
             self.url
         ))
+    }
+}
+
+/// An answer as it comes.
+pub(crate) struct Chunks<'a> {
+    api: &'a Api,
+    answer: reqwest::Response,
+}
+
+impl Chunks<'_> {
+    pub(crate) async fn next(&mut self) -> anyhow::Result<Option<bytes::Bytes>> {
+        self.answer.chunk().await.map_err(|error| self.api.unreachable(&error).into())
     }
 }
 

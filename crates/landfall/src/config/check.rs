@@ -6,13 +6,14 @@ use std::path::PathBuf;
 
 use domain::fetch::{DAYS_PER_REQUEST_MAX, Pace, WINDOW_DAYS_MAX};
 use domain::id::Environment;
+use jiff::SignedDuration;
 use secrecy::SecretString;
 use terra::signature::{Secret, SecretError};
 
 use super::raw::Raw;
 use super::{
-    ApiToken, Config, Credentials, Engines, Invalid, ResolverConfig, Scope, StalePolicy, TerraEnvironment, TerraUrls,
-    units,
+    ApiToken, Config, Credentials, Engines, Invalid, OnDeauth, ResolverConfig, Scope, StalePolicy, TerraEnvironment,
+    TerraUrls, units,
 };
 
 impl Config {
@@ -67,6 +68,7 @@ impl Config {
             download_hosts: check.download_hosts(),
             backfill_stall: check.parsed("backfill_stall", units::duration),
             retention_deliveries: check.parsed("retention_deliveries", units::duration),
+            on_deauth: check.parsed("on_deauth", on_deauth),
             terra_admin_token: check.optional("terra_admin_token").map(SecretString::from),
             delivery_attempts: check.parsed("delivery_attempts", at_least_one),
             replay_rate: check.parsed("replay_rate", at_least_one),
@@ -105,6 +107,19 @@ fn window_days(text: &str) -> Result<u32, String> {
         .ok()
         .filter(|days| range.contains(days))
         .ok_or_else(|| format!("`{text}` is no whole number from {WINDOW_DAYS_MAX} to {DAYS_PER_REQUEST_MAX}"))
+}
+
+fn on_deauth(text: &str) -> Result<OnDeauth, String> {
+    let wrong = || format!("`{text}` is none of keep, erase, and erase:30d");
+    match text.trim().split_once(':') {
+        None if text.trim() == "keep" => Ok(OnDeauth::Keep),
+        None if text.trim() == "erase" => Ok(OnDeauth::Erase { after: SignedDuration::ZERO }),
+        Some(("erase", after)) => {
+            let after = SignedDuration::try_from(units::duration(after)?).map_err(|_| wrong())?;
+            Ok(OnDeauth::Erase { after })
+        }
+        None | Some(_) => Err(wrong()),
+    }
 }
 
 fn percent(text: &str) -> Result<u8, String> {

@@ -108,6 +108,11 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Some("100"),
         "deliveries a second that a replay works at most, unless it is asked for with another rate",
     ),
+    plain(
+        "on_deauth",
+        Some("keep"),
+        "the data of a connection that was closed: `keep`, `erase`, or `erase:30d` to erase it so long afterwards",
+    ),
     plain("recover_rate", Some("5"), "events a second that `recover` asks Terra to send again"),
     plain("reconcile_every", Some("6h"), "how often to compare with Terra's list of users; 0: only when asked"),
     plain(

@@ -23,7 +23,9 @@ mod backfills;
 mod connections;
 mod dead_letters;
 mod drift;
+mod erasures;
 pub(crate) mod events;
+mod export;
 mod fetches;
 mod ledger;
 mod overview;
@@ -54,6 +56,7 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
             .route("/connections/{id}/split", web::post().to(connections::split))
             .route("/users/{user}/connections", web::get().to(connections::of_user))
             .route("/users/{user}/fetches", web::post().to(fetches::request))
+            .route("/users/{user}/export", web::get().to(export::stream))
             .route("/users/{user}/{kind}", web::get().to(records::list))
             .route("/records/read", web::post().to(records::read))
             .route("/records/{id}", web::get().to(records::show))
@@ -93,6 +96,9 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
             .route("/recoveries", web::get().to(recoveries::list))
             .route("/recoveries", web::post().to(recoveries::create))
             .route("/recoveries/{id}", web::get().to(recoveries::show))
+            .route("/erasures", web::get().to(erasures::list))
+            .route("/erasures", web::post().to(erasures::create))
+            .route("/erasures/{id}", web::get().to(erasures::show))
             .route("/queues", web::get().to(overview::queues))
             .default_service(web::to(problem::unknown_route)),
     );

@@ -43,6 +43,7 @@ pub(crate) enum Records {}
 pub(crate) enum Events {}
 pub(crate) enum Ops {}
 pub(crate) enum OpsWrite {}
+pub(crate) enum Privacy {}
 
 impl Needs for Connect {
     const SCOPE: Scope = Scope::Connect;
@@ -58,6 +59,10 @@ impl Needs for Ops {
 }
 impl Needs for OpsWrite {
     const SCOPE: Scope = Scope::OpsWrite;
+}
+
+impl Needs for Privacy {
+    const SCOPE: Scope = Scope::Privacy;
 }
 
 impl<N: Needs> FromRequest for Authorized<N> {

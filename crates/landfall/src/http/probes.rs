@@ -119,6 +119,12 @@ async fn refresh_gauges(app: &App, read: &GaugesRead) {
         gauge!(telemetry::QUARANTINE_BYTES).set(totals.bytes as f64);
     }
     gauge!(telemetry::DEAD_LETTERS).set(stats.dead_letters as f64);
+    gauge!(telemetry::RETRIES).set(stats.retries.iter().map(|(_, count)| *count).sum::<u64>() as f64);
+    gauge!(telemetry::UNNEEDED_PAYLOADS).set(stats.unneeded_payloads as f64);
+    gauge!(telemetry::ERASURES_OPEN).set(stats.erasures_open as f64);
+    for (part, bytes) in &stats.bytes {
+        gauge!(telemetry::STORE_BYTES, "part" => part.clone()).set(*bytes as f64);
+    }
     gauge!(telemetry::BACKFILLS_OPEN).set(stats.backfills_open as f64);
     gauge!(telemetry::BACKFILLS_STALLED).set(stats.backfills_stalled as f64);
     gauge!(telemetry::FETCH_OPEN).set(stats.fetch_open as f64);

@@ -50,7 +50,7 @@ pub(super) async fn claim<T: Tx + ?Sized>(
             (Disposition::Process, Cause::Confirmation { .. } | Cause::Reconcile { .. }) => {
                 verdicts[index] = Verdict::Fresh
             }
-            (Disposition::SetAside { .. } | Disposition::Quarantine { .. }, _) => {}
+            (Disposition::SetAside { .. } | Disposition::Quarantine { .. } | Disposition::Bury, _) => {}
         }
     }
     let late: Vec<_> = wanted

@@ -197,6 +197,36 @@ pub async fn revise<T: Tx + ?Sized>(
     Ok(after)
 }
 
+/// Takes aliases out of identity, and concludes anew what they leave behind. Identity must be locked exclusively. Answers
+/// the aliases that edges tied to them and that stay.
+pub async fn detach<T: Tx + ?Sized>(
+    tx: &mut T,
+    erased: &BTreeSet<AliasKey>,
+    policy: ReferencePolicy,
+    cause: &[u8],
+    now: Timestamp,
+) -> Result<BTreeSet<AliasKey>, StoreError> {
+    let keys: Vec<AliasKey> = erased.iter().cloned().collect();
+    let (stored, _) = tx.components(&keys).await?;
+    if !stored.iter().any(|row| erased.contains(&row.alias.key)) {
+        return Ok(BTreeSet::new());
+    }
+    let mut partners = BTreeSet::new();
+    revise(tx, &keys, policy, cause, now, |aliases, edges, _| {
+        aliases.retain(|key, _| !erased.contains(key));
+        edges.retain(|(old, new), _| {
+            let is_cut = erased.contains(old) || erased.contains(new);
+            if is_cut {
+                partners.extend([old, new].into_iter().filter(|end| !erased.contains(*end)).cloned());
+            }
+            !is_cut
+        });
+    })
+    .await?;
+    tx.delete_aliases(&keys).await?;
+    Ok(partners)
+}
+
 /// The edges that a split severs: those that joined these members of one connection, and, while they are disputed, those
 /// that hold them in the dispute.
 pub async fn parting<T: Tx + ?Sized>(

@@ -1,8 +1,8 @@
 //! Records of a batch: folded per key, merged with what is kept, and told of where something changed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use domain::id::AliasKey;
+use domain::id::{AliasKey, RecordId};
 use domain::identity::Connection;
 use domain::outgoing::{self, Happening, Outgoing};
 use domain::record::{self, Merged, Record, RecordKey};
@@ -10,7 +10,8 @@ use jiff::Timestamp;
 use terra::record::Scalar;
 use terra::record::columns::score_values;
 
-use crate::store::tx::{AliasRow, RecordWrite, ScoreWrite, Tx};
+use crate::payloads::Sealed;
+use crate::store::tx::{AliasRow, KeptRow, RecordWrite, ScoreWrite, Tx, Unneeded};
 use crate::store::{Prepared, StoreError};
 
 /// Whose an alias is right now.
@@ -83,8 +84,10 @@ pub(super) async fn write_records<T: Tx + ?Sized>(
     let by_key = record::by_key(records);
     let keys: Vec<RecordKey> = by_key.keys().map(|key| (*key).clone()).collect();
     let kept = tx.kept_records(&keys).await?;
-    let merged: Vec<Merged<'_, (usize, usize)>> =
-        by_key.into_iter().filter_map(|(key, incoming)| record::merge(kept.get(key), incoming)).collect();
+    let merged: Vec<Merged<'_, (usize, usize)>> = by_key
+        .into_iter()
+        .filter_map(|(key, incoming)| record::merge(kept.get(key).map(|row| &row.kept), incoming))
+        .collect();
     let writes: Vec<RecordWrite<'_>> = merged
         .iter()
         .filter_map(|merged| {
@@ -104,6 +107,8 @@ pub(super) async fn write_records<T: Tx + ?Sized>(
         .collect();
     tx.write_scores(&scores).await?;
 
+    tx.let_go(&unneeded(batch, &writes, &written, &kept)).await?;
+
     let mut done = Written { rows: vec![0; fresh.len()], in_doubt: Vec::new() };
     for merged in merged.iter().filter(|merged| merged.only_scores || written.contains(&merged.cause.1.key.id())) {
         let ((position, _), record) = merged.cause;
@@ -122,6 +127,30 @@ pub(super) async fn write_records<T: Tx + ?Sized>(
         }
     }
     Ok(done)
+}
+
+/// Documents in the payload store that no record points to after this batch: what was overwritten, and what of the batch
+/// was never written, be it older or a duplicate.
+fn unneeded(
+    batch: &[Prepared],
+    writes: &[RecordWrite<'_>],
+    written: &BTreeSet<RecordId>,
+    kept: &BTreeMap<RecordKey, KeptRow>,
+) -> Vec<Unneeded> {
+    let of =
+        |key: &RecordKey, payload: &Sealed| Unneeded { payload: payload.clone(), record: Some((key.kind, key.id())) };
+    let is_written = |key: &RecordKey| written.contains(&key.id());
+    let overwritten = kept.iter().filter(|(key, _)| is_written(key));
+    let mut unneeded: Vec<Unneeded> =
+        overwritten.filter_map(|(key, row)| Some(of(key, row.stored.as_ref()?))).collect();
+    let documents = writes.iter().filter(|write| is_written(&write.record.key)).map(|write| write.document);
+    let pointed_to: HashSet<&Sealed> = documents.filter(|document| document.is_stored()).collect();
+    for prepared in batch {
+        let documents = prepared.plan.records.iter().zip(&prepared.documents);
+        let unwritten = documents.filter(|(_, document)| document.is_stored() && !pointed_to.contains(document));
+        unneeded.extend(unwritten.map(|(record, document)| of(&record.key, document)));
+    }
+    unneeded
 }
 
 fn values<T>(record: &Record, merged: &Merged<'_, T>) -> Vec<Option<Scalar>> {

@@ -35,7 +35,11 @@ pub(super) async fn count<T: Tx + ?Sized>(
     let is_settled = |delivery: &Delivery| match outcomes.get(&delivery.id) {
         None | Some(LedgerOutcome::Retry | LedgerOutcome::Dead | LedgerOutcome::Discarded) => false,
         Some(
-            LedgerOutcome::Processed | LedgerOutcome::Duplicate | LedgerOutcome::SetAside | LedgerOutcome::Quarantined,
+            LedgerOutcome::Processed
+            | LedgerOutcome::Duplicate
+            | LedgerOutcome::SetAside
+            | LedgerOutcome::Quarantined
+            | LedgerOutcome::Erased,
         ) => true,
     };
     let mut counted: BTreeSet<DeliveryId> =

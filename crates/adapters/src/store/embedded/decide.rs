@@ -67,16 +67,16 @@ fn found(
     policy: ReferencePolicy,
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    // Of somebody who was erased while the resolver was asked there is no row any more, and there shall be none.
     const FOUND: &str = "
-        INSERT INTO resolution (environment, reference_id, user_id, run_at) VALUES (?1, ?2, ?3, ?4)
-        ON CONFLICT (environment, reference_id) DO UPDATE SET user_id = excluded.user_id, locked_until = NULL";
+        UPDATE resolution SET user_id = ?3, locked_until = NULL WHERE environment = ?1 AND reference_id = ?2";
     let (environment, reference) = (open.environment.clone(), open.reference.clone());
     let keys = identity::aliases_of_references(connection, &[(environment.clone(), reference.clone())])?;
     let cause = cause(b"resolve", &[environment.as_str(), reference.as_str()], now);
     let resolution = Resolution::Found(user.clone());
     let mut tx = SqliteTx { connection };
     at_once(revise(&mut tx, &keys, policy, &cause, now, |_, _, set| set(environment, reference, resolution)))?;
-    let row = params![open.environment.as_str(), open.reference.as_str(), user.as_str(), ms(now)];
+    let row = params![open.environment.as_str(), open.reference.as_str(), user.as_str()];
     connection.prepare_cached(FOUND)?.execute(row)?;
     Ok(())
 }

@@ -11,11 +11,13 @@ use uuid::Uuid;
 
 use super::column::{ms, uuid, word};
 use super::fetch::date;
-use crate::store::StoreError;
+use super::tx::{SqliteTx, at_once};
 use crate::store::backfill::{Wished, wishes};
+use crate::store::{StoreError, apply};
 
-pub(super) fn insert(connection: &Connection, jobs: &[FetchJob], at: Timestamp) -> Result<(), StoreError> {
-    let jobs = unknown(connection, jobs)?;
+pub(super) fn insert(connection: &mut Connection, jobs: &[FetchJob], at: Timestamp) -> Result<(), StoreError> {
+    let jobs = at_once(apply::erased::of_the_living(&mut SqliteTx { connection }, jobs))?;
+    let jobs = unknown(connection, &jobs)?;
     for wish in wishes(&jobs) {
         insert_backfill(connection, &wish, at)?;
     }

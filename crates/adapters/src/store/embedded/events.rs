@@ -101,6 +101,25 @@ pub(super) fn after(connection: &Connection, position: i64, limit: u32) -> Resul
     published(connection, AFTER, params![position, limit])
 }
 
+/// An event about an alias may have another subject, or none yet.
+pub(super) fn of_user(
+    connection: &Connection,
+    user: &UserId,
+    position: i64,
+    limit: u32,
+) -> Result<Vec<Published>, StoreError> {
+    const OF_USER: &str = "
+        SELECT event.position, event.id, event.environment, event.subject, event.entity, event.verb, event.provider,
+               event.happened_at, event.data
+        FROM alias JOIN event ON event.environment = alias.environment AND event.terra_user_id = alias.terra_user_id
+        WHERE alias.user_id = ?1 AND event.position > ?2
+        UNION ALL
+        SELECT position, id, environment, subject, entity, verb, provider, happened_at, data FROM event
+        WHERE terra_user_id IS NULL AND subject = ?1 AND position > ?2
+        ORDER BY position LIMIT ?3";
+    published(connection, OF_USER, params![user.as_str(), position, limit])
+}
+
 fn published(connection: &Connection, sql: &str, parameters: &[&dyn ToSql]) -> Result<Vec<Published>, StoreError> {
     let mut statement = connection.prepare_cached(sql)?;
     let rows = statement.query_map(parameters, row)?;

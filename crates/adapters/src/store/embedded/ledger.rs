@@ -12,9 +12,10 @@ use serde_json::json;
 
 use super::column::{json_text, ms, word};
 use super::events;
+use super::tx::{SqliteTx, at_once};
 use crate::queue::Job;
 use crate::store::tx::{LedgerRow, ProcessedRow};
-use crate::store::{LedgerOutcome, StoreError};
+use crate::store::{LedgerOutcome, Recorded, StoreError, apply};
 
 pub(super) fn claim(
     connection: &Connection,
@@ -123,15 +124,25 @@ pub(super) fn write(connection: &Connection, rows: &[LedgerRow<'_>]) -> Result<(
     Ok(())
 }
 
-pub(super) fn hand_over(connection: &Connection, jobs: &[Job], reason: &str, now: Timestamp) -> Result<(), StoreError> {
+pub(super) fn hand_over(
+    connection: &mut Connection,
+    jobs: &[Job],
+    reason: &str,
+    now: Timestamp,
+) -> Result<Vec<DeliveryId>, StoreError> {
     const KNOWN: &str = "SELECT 1 FROM delivery WHERE id = ?1";
-    let mut known = connection.prepare_cached(KNOWN)?;
+    let mut erased = Vec::new();
     for job in jobs {
-        if !known.exists([job.delivery.id.0.as_bytes()])? {
+        if connection.prepare_cached(KNOWN)?.exists([job.delivery.id.0.as_bytes()])? {
+            continue;
+        }
+        if at_once(apply::erased::drop_failed(&mut SqliteTx { connection }, job, 0, now))? {
+            erased.push(job.delivery.id);
+        } else {
             write(connection, &[LedgerRow::waiting(job, reason, now)])?;
         }
     }
-    Ok(())
+    Ok(erased)
 }
 
 pub(super) fn outcomes(
@@ -151,18 +162,22 @@ pub(super) fn outcomes(
 }
 
 pub(super) fn record_failure(
-    connection: &Connection,
+    connection: &mut Connection,
     job: &Job,
     attempt: u32,
     settlement: &Settlement,
     reason: &str,
     now: Timestamp,
-) -> Result<(), StoreError> {
+) -> Result<Recorded, StoreError> {
+    if at_once(apply::erased::drop_failed(&mut SqliteTx { connection }, job, attempt, now))? {
+        return Ok(Recorded::Erased);
+    }
     write(connection, &[LedgerRow::failed(job, attempt, settlement, reason, now)])?;
     match settlement {
-        Settlement::RetryAt(_) => Ok(()),
-        Settlement::Dead { reason } => events::insert(connection, &[dead(job, attempt, reason, now)]),
+        Settlement::RetryAt(_) => {}
+        Settlement::Dead { reason } => events::insert(connection, &[dead(job, attempt, reason, now)])?,
     }
+    Ok(Recorded::Kept)
 }
 
 /// Tells that somebody must look. It is about no alias, so that nothing holds it.

@@ -1,11 +1,12 @@
 //! Pauses of fetching.
 
 use domain::fetch::{FetchJob, PauseEffect, PauseScope, Streak, grown};
-use domain::id::Environment;
+use domain::id::{AliasKey, Environment};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::column::{ms, time};
+use super::tx::{SqliteTx, at_once};
 use crate::store::StoreError;
 
 pub(super) fn apply(
@@ -38,6 +39,23 @@ pub(super) fn apply(
         }
     }
     Ok(())
+}
+
+/// Outside of a job's own transaction: nothing rests of somebody who was erased meanwhile.
+pub(super) fn set_of_living(
+    connection: &mut Connection,
+    environment: &Environment,
+    scope: PauseScope,
+    subject: &str,
+    until: Timestamp,
+    reason: &str,
+) -> Result<(), StoreError> {
+    let alias = AliasKey::new(environment, subject);
+    let erased = at_once(crate::store::apply::erased::erased_aliases(&mut SqliteTx { connection }, [alias].into()))?;
+    if scope == PauseScope::Alias && !erased.is_empty() {
+        return Ok(());
+    }
+    set(connection, environment, scope, subject, until, reason)
 }
 
 /// A later end stays.

@@ -144,7 +144,11 @@ pub(super) fn stats(connection: &Connection) -> Result<Stats, StoreError> {
                (SELECT count(*) FROM resolution WHERE user_id IS NULL) AS open_references,
                (SELECT count(*) FROM fetch_job WHERE state = 'queued') AS fetch_open,
                (SELECT count(*) FROM backfill WHERE state = 'open') AS backfills_open,
-               (SELECT count(*) FROM backfill WHERE state = 'open' AND stalled_since IS NOT NULL) AS backfills_stalled";
+               (SELECT count(*) FROM backfill WHERE state = 'open' AND stalled_since IS NOT NULL) AS backfills_stalled,
+               (SELECT count(*) FROM unneeded_payload) AS unneeded_payloads,
+               (SELECT count(*) FROM erasure WHERE state <> 'done') AS erasures_open,
+               (SELECT page_count FROM pragma_page_count) * (SELECT page_size FROM pragma_page_size) AS file,
+               (SELECT freelist_count FROM pragma_freelist_count) * (SELECT page_size FROM pragma_page_size) AS free";
     let mut statement = connection.prepare_cached(CONNECTIONS)?;
     let rows = statement.query_map([], |row| {
         Ok((word(row, "status", Status::parse)?, row.get("provider")?, count(row, "connections")?))
@@ -162,6 +166,9 @@ pub(super) fn stats(connection: &Connection) -> Result<Stats, StoreError> {
             fetch_open: count(row, "fetch_open")?,
             backfills_open: count(row, "backfills_open")?,
             backfills_stalled: count(row, "backfills_stalled")?,
+            unneeded_payloads: count(row, "unneeded_payloads")?,
+            erasures_open: count(row, "erasures_open")?,
+            bytes: vec![("file".to_owned(), count(row, "file")?), ("free".to_owned(), count(row, "free")?)],
         })
     })?;
     Ok(stats)

@@ -6,6 +6,7 @@ use terra::event::DataKind;
 use terra::record::is_by_day;
 
 use crate::store::record_table::{BASE, listed, quoted, scored, typed};
+use crate::store::tx::POINTER_BYTES_MAX;
 
 pub(super) struct Statements {
     /// `?1` id → what the merge rule asks.
@@ -22,6 +23,10 @@ pub(super) struct Statements {
     pub(super) documents: String,
     /// `?1` id, `?2` order, `?3` fingerprint, `?4` enrichment, `?5` start, then the kind's columns.
     pub(super) reproject: String,
+    /// `?1` environment, `?2` Terra user id, `?3` limit → id and document of each row deleted.
+    pub(super) erase: String,
+    /// `?1` id.
+    pub(super) document: String,
 }
 
 pub(super) fn statements(kind: DataKind) -> &'static Statements {
@@ -51,7 +56,9 @@ impl Statements {
         let scores: Vec<String> = scored(kind).into_iter().map(|(_, column)| quoted(column)).collect();
         Statements {
             kept: format!(
-                "SELECT record_order, order_inferred, deleted, fingerprint, enrichment FROM {table} WHERE id = ?1"
+                "SELECT record_order, order_inferred, deleted, fingerprint, enrichment, \
+                        CASE WHEN length(document) < {POINTER_BYTES_MAX} THEN document END AS short \
+                 FROM {table} WHERE id = ?1"
             ),
             write: format!(
                 "INSERT INTO {table} ({base}, {own}) VALUES ({places}) \
@@ -87,6 +94,11 @@ impl Statements {
                 "UPDATE {table} SET fingerprint = ?3, enrichment = ?4, start_at = ?5, {} WHERE id = ?1 AND record_order = ?2",
                 from_places(6, &typed)
             ),
+            erase: format!(
+                "DELETE FROM {table} WHERE id IN (SELECT id FROM {table} \
+                   WHERE environment = ?1 AND terra_user_id = ?2 LIMIT ?3) RETURNING id, document"
+            ),
+            document: format!("SELECT document FROM {table} WHERE id = ?1"),
         }
     }
 }
@@ -141,6 +153,20 @@ fn of_user(kind: DataKind, table: &str) -> String {
          ORDER BY page.start_at DESC NULLS LAST, page.id",
         shown = shown(kind),
     )
+}
+
+/// How many records a user has: `?1` user.
+pub(super) fn count_of_user() -> &'static str {
+    static COUNT: LazyLock<String> = LazyLock::new(|| {
+        let one = |kind: DataKind| {
+            format!(
+                "(SELECT count(*) FROM alias JOIN {0} USING (environment, terra_user_id) WHERE alias.user_id = ?1)",
+                kind.label()
+            )
+        };
+        format!("SELECT {} AS records", DataKind::ALL.map(one).join(" + "))
+    });
+    &COUNT
 }
 
 /// Which table has a record: `?1` id.

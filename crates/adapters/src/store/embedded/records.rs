@@ -12,19 +12,22 @@ use terra::record::Scalar;
 
 use super::column::{json, json_option, json_text, ms};
 use super::record_sql::statements;
+use crate::payloads::Sealed;
 use crate::store::StoreError;
 use crate::store::record_table::{instant, scored};
-use crate::store::tx::{RecordWrite, Reprojection, ScoreWrite};
+use crate::store::tx::{KeptRow, RecordWrite, Reprojection, ScoreWrite};
 
-pub(super) fn kept(connection: &Connection, keys: &[RecordKey]) -> Result<BTreeMap<RecordKey, Kept>, StoreError> {
+pub(super) fn kept(connection: &Connection, keys: &[RecordKey]) -> Result<BTreeMap<RecordKey, KeptRow>, StoreError> {
     let row = |row: &Row<'_>| {
-        Ok(Kept {
+        let kept = Kept {
             order: Order::from_bytes(row.get("record_order")?),
             order_inferred: row.get("order_inferred")?,
             deleted: row.get("deleted")?,
             fingerprint: json(row, "fingerprint")?,
             scores: json_option(row, "enrichment")?.unwrap_or_default(),
-        })
+        };
+        let short = row.get::<_, Option<Vec<u8>>>("short")?.map(|short| Sealed(short.into()));
+        Ok(KeptRow { kept, stored: short.filter(Sealed::is_stored) })
     };
     let mut kept = BTreeMap::new();
     for key in keys {

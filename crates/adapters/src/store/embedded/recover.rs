@@ -12,7 +12,8 @@ use uuid::Uuid;
 use super::column::{count, json, json_text, ms, time, time_option, uuid, word};
 use super::enqueue;
 use super::read::{after, limit};
-use crate::store::{Listing, Page, RecoveryBackfills, StoreError};
+use super::tx::{SqliteTx, at_once};
+use crate::store::{Listing, Page, RecoveryBackfills, StoreError, apply};
 
 /// Pauses of a preview.
 const PAUSES_MAX: i64 = 10;
@@ -91,13 +92,14 @@ fn recovery(row: &Row<'_>) -> rusqlite::Result<Recovery> {
     })
 }
 
-pub(super) fn add_missed(connection: &Connection, id: RecoveryId, missed: &[Missed]) -> Result<(), StoreError> {
+pub(super) fn add_missed(connection: &mut Connection, id: RecoveryId, missed: &[Missed]) -> Result<(), StoreError> {
     const ADD: &str = "
         INSERT INTO recovery_event (recovery_id, environment, event_id, event_type, terra_user_id, sent_at, state,
                                     attempts)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'pending', 0) ON CONFLICT DO NOTHING";
+    let missed = at_once(apply::erased::missed_of_the_living(&mut SqliteTx { connection }, missed))?;
     let mut statement = connection.prepare_cached(ADD)?;
-    for event in missed {
+    for event in &missed {
         statement.execute(params![
             id.0.as_bytes(),
             event.environment.as_str(),
@@ -184,7 +186,7 @@ pub(super) fn processed(
 }
 
 pub(super) fn add_jobs(
-    connection: &Connection,
+    connection: &mut Connection,
     id: RecoveryId,
     jobs: &[FetchJob],
     at: Timestamp,

@@ -67,6 +67,16 @@ pub(super) fn by_id(connection: &Connection, id: SessionId) -> Result<Option<Con
     Ok(connection.prepare_cached(BY_ID)?.query_row([id.0.as_bytes()], session).optional()?)
 }
 
+pub(super) fn of_user(connection: &Connection, user: &UserId) -> Result<Vec<ConnectSession>, StoreError> {
+    const OF_USER: &str = "
+        SELECT id, environment, user_id, reference_id, state_digest, widget_session_id, widget_url, success_url,
+               failure_url, created_at, expires_at, state, terra_user_id, provider, reason, returned_at
+        FROM connect_session WHERE user_id = ?1 ORDER BY created_at, id";
+    let mut statement = connection.prepare_cached(OF_USER)?;
+    let rows = statement.query_map([user.as_str()], session)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
 pub(super) fn by_state(connection: &Connection, digest: &[u8; 32]) -> Result<Option<ConnectSession>, StoreError> {
     const BY_STATE: &str = "
         SELECT id, environment, user_id, reference_id, state_digest, widget_session_id, widget_url, success_url,

@@ -12,10 +12,11 @@ use uuid::Uuid;
 
 use super::column::{count, ms, time, time_option, uuid};
 use super::read::{after, limit};
+use super::tx::{SqliteTx, at_once};
 use super::{events, leases};
 use crate::store::tx::RhythmRow;
 use crate::store::view::{Silences, SilentView, StaleView};
-use crate::store::{Holder, Listing, Page, StoreError};
+use crate::store::{Holder, Listing, Page, StoreError, apply};
 
 /// Connections that one look finds to be overdue at most; the others are found by the next.
 const OVERDUE_MAX: i64 = 5_000;
@@ -187,7 +188,7 @@ fn was_stale(row: &Row<'_>) -> rusqlite::Result<WasStale> {
 
 /// False where the lease was lost: then nothing is written.
 pub(super) fn keep(
-    connection: &Connection,
+    connection: &mut Connection,
     lease: Holder<'_>,
     judgement: &Judgement,
     now: Timestamp,
@@ -204,7 +205,7 @@ pub(super) fn keep(
             silent_since = excluded.silent_since, users = excluded.users";
     const STALE: &str = "
         INSERT INTO connection_silence (connection_id, environment, provider, last_at, bound_ms, told_at)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING";
+        SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE ?1 IN (SELECT id FROM connection) ON CONFLICT DO NOTHING";
     const END: &str = "DELETE FROM connection_silence WHERE connection_id = ?1";
     if !leases::is_held(connection, lease)? {
         return Ok(false);
@@ -236,11 +237,14 @@ pub(super) fn keep(
             ms(now),
         ])?;
     }
+    drop((write_channel, write_stale));
     let mut end = connection.prepare_cached(END)?;
     for ended in &judgement.ended {
         end.execute([ended.0.as_bytes()])?;
     }
-    events::insert(connection, &judgement.events)?;
+    drop(end);
+    let events = at_once(apply::erased::events_of_the_living(&mut SqliteTx { connection }, &judgement.events))?;
+    events::insert(connection, &events)?;
     Ok(true)
 }
 

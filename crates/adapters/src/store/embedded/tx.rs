@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
+use domain::erasure::{Erasure, ErasureId, Target};
 use domain::fetch::{FetchJob, FetchOrigin};
 use domain::id::{AliasKey, ConnectionId, DeliveryId, Environment, RecordId, ReferenceId, UserId};
 use domain::identity::{Connection, Edge, Resolution};
+use domain::order::Order;
 use domain::outgoing::Outgoing;
 use domain::plan::AuthEvent;
-use domain::record::{Kept, RecordKey};
+use domain::record::RecordKey;
 use domain::replay::ReplayId;
 use domain::session::SessionResult;
 use domain::usage::{Account, Tally};
@@ -16,11 +18,15 @@ use futures_util::FutureExt;
 use jiff::Timestamp;
 use terra::event::DataKind;
 
-use super::{backfill, enqueue, events, fetch, identity, ledger, records, replay, sessions, silence, usage};
+use super::{
+    backfill, enqueue, erase, erase_rows, events, fetch, identity, ledger, payloads, records, replay, sessions,
+    silence, usage,
+};
 use crate::store::apply::{self, Mode, Tried};
 use crate::store::backfill::Notes;
 use crate::store::tx::{
-    AliasRow, LedgerOutcome, LedgerRow, ProcessedRow, RecordWrite, RhythmRow, ScoreWrite, SettledReplay, Tx,
+    AliasRow, Grave, KeptRow, LedgerOutcome, LedgerRow, ProcessedRow, RecordWrite, RhythmRow, ScoreWrite,
+    SettledReplay, Tx, Unneeded,
 };
 use crate::store::{Applied, Prepared, ReferencePolicy, StoreError};
 
@@ -112,7 +118,7 @@ impl Tx for SqliteTx<'_> {
         identity::aliases_of_references(self.connection, references)
     }
 
-    async fn kept_records(&mut self, keys: &[RecordKey]) -> Result<BTreeMap<RecordKey, Kept>, StoreError> {
+    async fn kept_records(&mut self, keys: &[RecordKey]) -> Result<BTreeMap<RecordKey, KeptRow>, StoreError> {
         records::kept(self.connection, keys)
     }
 
@@ -191,5 +197,60 @@ impl Tx for SqliteTx<'_> {
 
     async fn write_rhythms(&mut self, rows: &[RhythmRow]) -> Result<(), StoreError> {
         silence::write_rhythms(self.connection, rows)
+    }
+
+    async fn tombstones(&mut self, digests: &[[u8; 32]]) -> Result<Vec<Grave>, StoreError> {
+        erase::tombstones(self.connection, digests)
+    }
+
+    async fn write_tombstones(&mut self, graves: &[Grave]) -> Result<(), StoreError> {
+        erase::write_tombstones(self.connection, graves)
+    }
+
+    async fn reopen(&mut self, digests: &[([u8; 32], Order)]) -> Result<(), StoreError> {
+        erase::reopen(self.connection, digests)
+    }
+
+    async fn add_targets(&mut self, id: ErasureId, targets: &[Target], at: Timestamp) -> Result<(), StoreError> {
+        erase::add_targets(self.connection, id, targets, at)
+    }
+
+    async fn write_erasure(&mut self, erasure: &Erasure) -> Result<(), StoreError> {
+        erase::write(self.connection, erasure)
+    }
+
+    async fn aliases_of(
+        &mut self,
+        user: Option<&UserId>,
+        connection: Option<ConnectionId>,
+    ) -> Result<Vec<AliasKey>, StoreError> {
+        erase::aliases_of(self.connection, user, connection)
+    }
+
+    async fn references_of(&mut self, user: &UserId) -> Result<BTreeSet<(Environment, ReferenceId)>, StoreError> {
+        erase::references_of(self.connection, user)
+    }
+
+    async fn delete_aliases(&mut self, keys: &[AliasKey]) -> Result<(), StoreError> {
+        erase::delete_aliases(self.connection, keys)
+    }
+
+    async fn forget_deliveries(&mut self, deliveries: &[(DeliveryId, Timestamp)]) -> Result<(), StoreError> {
+        erase_rows::forget(self.connection, deliveries).map(|_| ())
+    }
+
+    async fn let_go(&mut self, unneeded: &[Unneeded]) -> Result<(), StoreError> {
+        payloads::let_go(self.connection, unneeded)
+    }
+
+    async fn write_audit(
+        &mut self,
+        actor: &str,
+        action: &str,
+        subject: &str,
+        detail: &serde_json::Value,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        erase::audit(self.connection, actor, action, subject, detail, at)
     }
 }

@@ -3,14 +3,17 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use domain::erasure::SUBJECT_KEPT;
 use domain::usage::month_of;
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, params};
 
-use super::backfill_upkeep;
 use super::column::ms;
+use super::{backfill_upkeep, payloads};
 use crate::embedded::schema_version;
 use crate::payloads::Sealed;
+use crate::store::erasing::{BLANK, warn_of_dead};
+use crate::store::tx::Unneeded;
 use crate::store::{Schema, StoreError, judge_schema};
 
 /// Rows of each table that one operation deletes: some milliseconds of the writer's time.
@@ -33,16 +36,11 @@ pub(super) fn schema(connection: &Connection) -> Result<Schema, StoreError> {
     Ok(judge_schema(version, readable_from))
 }
 
-/// What one operation did.
-pub(super) struct Step {
-    /// Pointers of deleted rows.
-    pub(super) unneeded: Vec<Sealed>,
-    pub(super) more: bool,
-}
-
-pub(super) fn step(connection: &Connection, now: Timestamp, keep_deliveries: Duration) -> Result<Step, StoreError> {
+/// One operation; true where there is more to delete.
+pub(super) fn step(connection: &Connection, now: Timestamp, keep_deliveries: Duration) -> Result<bool, StoreError> {
     const DELIVERIES: &str = "
-        DELETE FROM delivery WHERE id IN (SELECT id FROM delivery WHERE received_at < ?1 LIMIT ?2) RETURNING body";
+        DELETE FROM delivery WHERE id IN (SELECT id FROM delivery WHERE received_at < ?1 LIMIT ?2)
+        RETURNING body, outcome = 'dead' AS is_dead";
     const PROCESSED: &str = "
         DELETE FROM processed WHERE (environment, dedupe_key) IN
             (SELECT environment, dedupe_key FROM processed WHERE processed_at < ?1 LIMIT ?2)";
@@ -56,13 +54,23 @@ pub(super) fn step(connection: &Connection, now: Timestamp, keep_deliveries: Dur
             (SELECT run_id, delivery_id FROM replay_item JOIN replay_run ON replay_run.id = replay_item.run_id
              WHERE replay_run.state IN ('done', 'previewed', 'cancelled', 'failed')
                AND coalesce(replay_run.finished_at, replay_run.requested_at) < ?1 LIMIT ?2)";
+    // The event of an erasure is the last that names somebody; every service has had its time to read it.
+    const FORGET_TOLD: &str = "
+        UPDATE event SET subject = NULL, data = ?2
+        WHERE id IN (SELECT event_id FROM erasure WHERE requested_at < ?1) AND data <> ?2";
     let rows_max = i64::try_from(ROWS_MAX).unwrap_or(i64::MAX);
     let before = |age: SignedDuration| now.checked_sub(age).map_or(i64::MIN, ms);
     let keep = SignedDuration::try_from(keep_deliveries).unwrap_or(SignedDuration::MAX);
 
     let mut statement = connection.prepare_cached(DELIVERIES)?;
-    let bodies = statement.query_map(params![before(keep), rows_max], |row| row.get::<_, Vec<u8>>(0))?;
+    let mut dead = 0;
+    let bodies = statement.query_map(params![before(keep), rows_max], |row| {
+        dead += u64::from(row.get::<_, bool>("is_dead")?);
+        Ok(Unneeded { payload: Sealed(Bytes::from(row.get::<_, Vec<u8>>("body")?)), record: None })
+    })?;
     let bodies = bodies.collect::<rusqlite::Result<Vec<_>>>()?;
+    warn_of_dead(dead);
+    payloads::let_go(connection, &bodies)?;
     let processed = connection.prepare_cached(PROCESSED)?.execute(params![before(PROCESSED_KEEP), rows_max])?;
     let sessions = connection.prepare_cached(SESSIONS)?.execute(params![before(SESSION_KEEP), rows_max])?;
 
@@ -70,8 +78,9 @@ pub(super) fn step(connection: &Connection, now: Timestamp, keep_deliveries: Dur
     let months = now.checked_sub(USAGE_KEEP).map_or_else(|_| String::new(), |end| month_of(end).to_string());
     let usage = connection.prepare_cached(USAGE)?.execute(params![months, rows_max])?;
 
+    let told = params![before(SUBJECT_KEPT), BLANK];
+    connection.prepare_cached(FORGET_TOLD)?.execute(told)?;
+
     let fetching = backfill_upkeep::step(connection, now, ROWS_MAX)?;
-    let more = fetching || [bodies.len(), processed, sessions, items, usage].contains(&ROWS_MAX);
-    let unneeded = bodies.into_iter().map(|body| Sealed(Bytes::from(body))).filter(Sealed::is_stored).collect();
-    Ok(Step { unneeded, more })
+    Ok(fetching || [bodies.len(), processed, sessions, items, usage].contains(&ROWS_MAX))
 }

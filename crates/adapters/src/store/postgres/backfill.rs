@@ -13,6 +13,7 @@ use terra::event::DataKind;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+use super::identity;
 use super::row::{alias_key, column, count, environment, get, integer, strange};
 use super::unit::{Db, Units};
 use crate::store::StoreError;
@@ -143,7 +144,11 @@ pub(super) async fn settle(
         let account = std::sync::Arc::new(account);
         let looked = units.keep(move |db| {
             let account = account.clone();
-            Box::pin(async move { look(db, &account, now, stall).await })
+            Box::pin(async move {
+                // First of all, as in a batch: what is missing of somebody erased is not asked for.
+                identity::lock(db, false).await?;
+                look(db, &account, now, stall).await
+            })
         });
         round.add(looked.await?);
     }

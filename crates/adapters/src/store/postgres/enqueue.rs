@@ -9,16 +9,25 @@ use terra::event::DataKind;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+use super::identity;
 use super::row::{column, get, integer, strange};
 use super::unit::Db;
-use crate::store::StoreError;
 use crate::store::backfill::{Wished, wishes};
+use crate::store::{StoreError, apply};
 
-pub(super) async fn insert(db: &Db, jobs: &[FetchJob], at: Timestamp) -> Result<(), StoreError> {
+/// Queues jobs of whoever is there now, outside a batch.
+pub(super) async fn insert_alone(db: &mut Db, jobs: &[FetchJob], at: Timestamp) -> Result<(), StoreError> {
+    identity::lock(db, false).await?;
+    insert(db, jobs, at).await
+}
+
+/// Identity is locked, so that nobody is erased meanwhile.
+pub(super) async fn insert(db: &mut Db, jobs: &[FetchJob], at: Timestamp) -> Result<(), StoreError> {
     if jobs.is_empty() {
         return Ok(());
     }
-    let jobs = unknown(db, jobs).await?;
+    let jobs = apply::erased::of_the_living(db, jobs).await?;
+    let jobs = unknown(db, &jobs).await?;
     insert_backfills(db, &wishes(&jobs), at).await?;
     let mut by_alias: BTreeMap<&AliasKey, Vec<FetchJob>> = BTreeMap::new();
     for job in &jobs {

@@ -155,6 +155,25 @@ pub(super) async fn after(db: &Db, position: i64, limit: u32) -> Result<Vec<Publ
     db.rows(AFTER, &[&position, &i64::from(limit)]).await?.iter().map(published).collect()
 }
 
+/// An event about an alias may have another subject, or none yet.
+const OF_USER: &str = "
+SELECT position, id, environment, subject, entity, verb, provider, happened_at, data
+  FROM (SELECT event.position, event.id, event.environment, event.subject, event.entity, event.verb, event.provider,
+               event.happened_at, event.data
+          FROM alias
+          JOIN event ON event.environment = alias.environment AND event.terra_user_id = alias.terra_user_id
+         WHERE alias.user_id = $1 AND event.position > $2
+         UNION ALL
+        SELECT position, id, environment, subject, entity, verb, provider, happened_at, data
+          FROM event
+         WHERE terra_user_id IS NULL AND subject = $1 AND position > $2) AS own
+ ORDER BY position
+ LIMIT $3";
+
+pub(super) async fn of_user(db: &Db, user: &UserId, position: i64, limit: u32) -> Result<Vec<Published>, StoreError> {
+    db.rows(OF_USER, &[&user.as_str(), &position, &i64::from(limit)]).await?.iter().map(published).collect()
+}
+
 fn published(row: &Row) -> Result<Published, StoreError> {
     Ok(Published {
         position: get(row, "position")?,

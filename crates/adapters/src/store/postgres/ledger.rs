@@ -11,12 +11,12 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio_postgres::types::Json;
 
-use super::events;
 use super::row::{column, get, integer, storable, strange};
 use super::unit::Db;
+use super::{events, identity};
 use crate::queue::Job;
 use crate::store::tx::LedgerRow;
-use crate::store::{LedgerOutcome, StoreError};
+use crate::store::{LedgerOutcome, Recorded, StoreError, apply};
 
 /// What took effect stays `processed`: a second look at the same delivery finds a duplicate, or fails, and neither is
 /// news about it.
@@ -125,26 +125,45 @@ fn metadata(delivery: &Delivery) -> Result<Value, StoreError> {
 
 const KNOWN: &str = "SELECT id FROM delivery WHERE id = ANY ($1)";
 
-pub(super) async fn hand_over(db: &Db, jobs: &[Job], reason: &str, now: Timestamp) -> Result<(), StoreError> {
+pub(super) async fn hand_over(
+    db: &mut Db,
+    jobs: &[Job],
+    reason: &str,
+    now: Timestamp,
+) -> Result<Vec<DeliveryId>, StoreError> {
+    identity::lock(db, false).await?;
     let known = db.rows(KNOWN, &[&column(jobs, |job| job.delivery.id.0)]).await?;
     let known = known.iter().map(|row| get(row, "id")).collect::<Result<HashSet<uuid::Uuid>, _>>()?;
-    let waiting = jobs.iter().filter(|job| !known.contains(&job.delivery.id.0));
-    write(db, &waiting.map(|job| LedgerRow::waiting(job, reason, now)).collect::<Vec<_>>()).await
+    let (mut waiting, mut erased) = (Vec::new(), Vec::new());
+    for job in jobs.iter().filter(|job| !known.contains(&job.delivery.id.0)) {
+        if apply::erased::drop_failed(db, job, 0, now).await? {
+            erased.push(job.delivery.id);
+        } else {
+            waiting.push(LedgerRow::waiting(job, reason, now));
+        }
+    }
+    write(db, &waiting).await?;
+    Ok(erased)
 }
 
 pub(super) async fn record_failure(
-    db: &Db,
+    db: &mut Db,
     job: &Job,
     attempt: u32,
     settlement: &Settlement,
     reason: &str,
     now: Timestamp,
-) -> Result<(), StoreError> {
+) -> Result<Recorded, StoreError> {
+    identity::lock(db, false).await?;
+    if apply::erased::drop_failed(db, job, attempt, now).await? {
+        return Ok(Recorded::Erased);
+    }
     write(db, &[LedgerRow::failed(job, attempt, settlement, reason, now)]).await?;
     match settlement {
-        Settlement::RetryAt(_) => Ok(()),
-        Settlement::Dead { reason } => events::insert(db, &[dead(&job.delivery, attempt, reason, now)]).await,
+        Settlement::RetryAt(_) => {}
+        Settlement::Dead { reason } => events::insert(db, &[dead(&job.delivery, attempt, reason, now)]).await?,
     }
+    Ok(Recorded::Kept)
 }
 
 /// Tells the company's services of a delivery that nobody will try again by itself.

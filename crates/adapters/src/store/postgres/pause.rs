@@ -1,12 +1,13 @@
 //! Pauses of fetching.
 
 use domain::fetch::{FetchJob, PauseEffect, PauseScope, Streak, grown};
-use domain::id::Environment;
+use domain::id::{AliasKey, Environment};
 use jiff::Timestamp;
 
+use super::identity;
 use super::row::{get, integer, small};
 use super::unit::Db;
-use crate::store::StoreError;
+use crate::store::{StoreError, apply};
 
 const CLEAR: &str = "
 DELETE FROM fetch_pause WHERE environment = $1 AND scope = $2 AND subject = $3 AND failures > 0";
@@ -41,6 +42,23 @@ VALUES ($1, $2, $3, $4, $5)
     ON CONFLICT (environment, scope, subject)
     DO UPDATE SET until = excluded.until, reason = excluded.reason, failures = 0
  WHERE fetch_pause.until < excluded.until";
+
+/// Outside of a job's own transaction: nothing rests of somebody who was erased meanwhile.
+pub(super) async fn set_of_living(
+    db: &mut Db,
+    environment: &Environment,
+    scope: PauseScope,
+    subject: &str,
+    until: Timestamp,
+    reason: &str,
+) -> Result<(), StoreError> {
+    identity::lock(db, false).await?;
+    let alias = AliasKey::new(environment, subject);
+    if scope == PauseScope::Alias && !apply::erased::erased_aliases(db, [alias].into()).await?.is_empty() {
+        return Ok(());
+    }
+    set(db, environment, scope, subject, until, reason).await
+}
 
 /// A later end stays.
 pub(super) async fn set(

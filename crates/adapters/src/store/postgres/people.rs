@@ -1,6 +1,7 @@
 //! Decisions that change whose an alias is: a resolver's answer, a person's word. Each holds identity alone.
 
-use domain::id::{ConnectionId, UserId};
+use domain::erasure::ErasureId;
+use domain::id::{AliasKey, ConnectionId, UserId};
 use domain::identity::Resolution;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -9,9 +10,9 @@ use super::unit::{Db, Done};
 use super::{audit, identity, references};
 use crate::store::{Audit, Decided, OpenReference, ReferenceAnswer, ReferencePolicy, StoreError, apply};
 
+/// Of somebody who was erased while the resolver was asked there is no row any more, and there shall be none.
 const FOUND: &str = "
-INSERT INTO resolution (environment, reference_id, user_id, run_at) VALUES ($1, $2, $3, $4)
-    ON CONFLICT (environment, reference_id) DO UPDATE SET user_id = excluded.user_id, locked_until = NULL";
+UPDATE resolution SET user_id = $3, locked_until = NULL WHERE environment = $1 AND reference_id = $2";
 
 const NOT_FOUND: &str = "
 UPDATE resolution
@@ -37,7 +38,7 @@ pub(super) async fn resolve(
             identity::lock(db, true).await?;
             // What was concluded before comes from an open reference, so its answer is kept last.
             revise_found(db, reference, user, policy, now).await?;
-            db.execute(FOUND, &[&environment, &name, &user.as_str(), &now]).await?;
+            db.execute(FOUND, &[&environment, &name, &user.as_str()]).await?;
         }
     }
     Ok(())
@@ -119,6 +120,12 @@ async fn audit(
 ) -> Result<(), StoreError> {
     let entry = Audit { actor: actor.to_owned(), action, subject: connection.to_string(), detail };
     audit::write(db, &entry, now).await
+}
+
+/// Adds Terra users to an erasure, alone in identity.
+pub(super) async fn bury(db: &mut Db, id: ErasureId, keys: &[AliasKey], now: Timestamp) -> Result<(), StoreError> {
+    identity::lock(db, true).await?;
+    apply::bury(db, id, keys, now).await
 }
 
 /// Stable bytes for the ids of the events of one decision: the same call again, after an unknown outcome, tells nothing

@@ -8,6 +8,7 @@ use domain::id::{AliasKey, ConnectionId, DeliveryId, Environment, UserId};
 use domain::identity::Status;
 use domain::replay::ReplayId;
 use domain::settle::class::Class;
+use terra::event::DataKind;
 use tokio_postgres::Row;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
@@ -212,7 +213,22 @@ SELECT (SELECT count(*) FROM delivery WHERE outcome = 'dead') AS dead,
        (SELECT count(*) FROM resolution WHERE user_id IS NULL) AS open_references,
        (SELECT count(*) FROM fetch_job WHERE state = 'queued') AS open_fetches,
        (SELECT count(*) FROM backfill WHERE state = 'open') AS open_backfills,
-       (SELECT count(*) FROM backfill WHERE state = 'open' AND stalled_since IS NOT NULL) AS stalled_backfills";
+       (SELECT count(*) FROM backfill WHERE state = 'open' AND stalled_since IS NOT NULL) AS stalled_backfills,
+       (SELECT count(*) FROM unneeded_payload) AS unneeded_payloads,
+       (SELECT count(*) FROM erasure WHERE state <> 'done') AS open_erasures";
+
+/// Indexes and what is kept out of line are part of a table.
+const BYTES: &str = "
+SELECT CASE WHEN relname LIKE 'delivery%' THEN 'ledger'
+            WHEN relname IN ('event', 'processed') THEN relname::text
+            WHEN relname = ANY ($1) THEN 'records'
+            ELSE 'other'
+       END AS part,
+       sum(pg_total_relation_size(oid))::bigint AS bytes
+  FROM pg_class
+ WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r'
+ GROUP BY 1
+ ORDER BY 1";
 
 /// The lane is a decision of the core: one delivery of each sort is read back and asked.
 const RETRIES: &str = "
@@ -231,11 +247,16 @@ pub(super) async fn stats(db: &Db) -> Result<Stats, StoreError> {
         fetch_open: count(&counts, "open_fetches")?,
         backfills_open: count(&counts, "open_backfills")?,
         backfills_stalled: count(&counts, "stalled_backfills")?,
+        unneeded_payloads: count(&counts, "unneeded_payloads")?,
+        erasures_open: count(&counts, "open_erasures")?,
         ..Stats::default()
     };
     for row in db.rows(BY_STATUS, &[]).await? {
         let status = Status::parse(get(&row, "status")?).ok_or_else(|| strange("status"))?;
         stats.connections.push((status, get(&row, "provider")?, count(&row, "connections")?));
+    }
+    for row in db.rows(BYTES, &[&DataKind::ALL.map(DataKind::label).to_vec()]).await? {
+        stats.bytes.push((get(&row, "part")?, count(&row, "bytes")?));
     }
     let mut by_lane = std::collections::BTreeMap::new();
     for row in db.rows(RETRIES, &[]).await? {

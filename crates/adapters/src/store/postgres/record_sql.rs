@@ -6,6 +6,7 @@ use terra::event::DataKind;
 use terra::record::{Shape, columns, is_by_day};
 
 use crate::store::record_table::{BASE, listed, quoted, scored, typed};
+use crate::store::tx::POINTER_BYTES_MAX;
 
 pub(super) struct Statements {
     /// `$1` ids → what the merge rule asks, locked in ascending order.
@@ -24,11 +25,29 @@ pub(super) struct Statements {
     pub(super) documents: String,
     /// `$1` ids, `$2` orders, `$3` fingerprints, `$4` enrichments, `$5` starts, then one array per column.
     pub(super) reproject: String,
+    /// `$1` environment, `$2` Terra user id, `$3` limit → id and document of each row deleted.
+    pub(super) erase: String,
+    /// `$1` id.
+    pub(super) document: String,
 }
 
 pub(super) fn statements(kind: DataKind) -> &'static Statements {
     static ALL: LazyLock<Vec<Statements>> = LazyLock::new(|| DataKind::ALL.into_iter().map(Statements::new).collect());
     &ALL[kind as usize]
+}
+
+/// How many records a user has: `$1` user.
+pub(super) fn count_of_user() -> &'static str {
+    static COUNT: LazyLock<String> = LazyLock::new(|| {
+        let one = |kind: DataKind| {
+            format!(
+                "(SELECT count(*) FROM alias JOIN {0} USING (environment, terra_user_id) WHERE alias.user_id = $1)",
+                kind.label()
+            )
+        };
+        format!("SELECT {} AS records", DataKind::ALL.map(one).join(" + "))
+    });
+    &COUNT
 }
 
 const BASE_TYPES: [&str; 14] = [
@@ -73,7 +92,8 @@ impl Statements {
         let table = kind.label();
         Statements {
             kept: format!(
-                "SELECT id, record_order, order_inferred, deleted, fingerprint, enrichment \
+                "SELECT id, record_order, order_inferred, deleted, fingerprint, enrichment, \
+                        CASE WHEN length(document) < {POINTER_BYTES_MAX} THEN document END AS short \
                    FROM {table} WHERE id = ANY ($1) ORDER BY id FOR UPDATE"
             ),
             seen: format!(
@@ -89,6 +109,11 @@ impl Statements {
                    FROM {table} WHERE $1::uuid IS NULL OR id > $1 ORDER BY id LIMIT $2"
             ),
             reproject: reproject(kind, table),
+            erase: format!(
+                "DELETE FROM {table} WHERE id = ANY (ARRAY(SELECT id FROM {table} \
+                   WHERE environment = $1 AND terra_user_id = $2 LIMIT $3)) RETURNING id, document"
+            ),
+            document: format!("SELECT document FROM {table} WHERE id = $1"),
         }
     }
 }

@@ -12,28 +12,30 @@ use tokio_postgres::types::{Json, ToSql};
 use super::record_sql::statements;
 use super::row::{column, get, order};
 use super::unit::Db;
+use crate::payloads::Sealed;
 use crate::store::StoreError;
 use crate::store::record_table::{instant, scored};
-use crate::store::tx::{RecordWrite, Reprojection, ScoreWrite};
+use crate::store::tx::{KeptRow, RecordWrite, Reprojection, ScoreWrite};
 
 pub(super) type Arrays<'a> = Vec<Box<dyn ToSql + Sync + Send + 'a>>;
 
 /// Locks what it finds, and remembers what it does not.
-pub(super) async fn kept(db: &mut Db, keys: &[RecordKey]) -> Result<BTreeMap<RecordKey, Kept>, StoreError> {
+pub(super) async fn kept(db: &mut Db, keys: &[RecordKey]) -> Result<BTreeMap<RecordKey, KeptRow>, StoreError> {
     let kept = found(db, keys, |kind| &statements(kind).kept).await?;
     db.unseen = keys.iter().filter(|key| !kept.contains_key(*key)).map(RecordKey::id).collect();
     Ok(kept)
 }
 
 pub(super) async fn seen(db: &Db, keys: &[RecordKey]) -> Result<BTreeMap<RecordKey, Kept>, StoreError> {
-    found(db, keys, |kind| &statements(kind).seen).await
+    let seen = found(db, keys, |kind| &statements(kind).seen).await?;
+    Ok(seen.into_iter().map(|(key, row)| (key, row.kept)).collect())
 }
 
 async fn found(
     db: &Db,
     keys: &[RecordKey],
     statement: fn(DataKind) -> &'static str,
-) -> Result<BTreeMap<RecordKey, Kept>, StoreError> {
+) -> Result<BTreeMap<RecordKey, KeptRow>, StoreError> {
     let by_id: BTreeMap<RecordId, &RecordKey> = keys.iter().map(|key| (key.id(), key)).collect();
     let mut found = BTreeMap::new();
     for kind in DataKind::ALL {
@@ -50,16 +52,18 @@ async fn found(
     Ok(found)
 }
 
-fn kept_row(row: &Row) -> Result<Kept, StoreError> {
+fn kept_row(row: &Row) -> Result<KeptRow, StoreError> {
     let fingerprint: Json<Fingerprint> = get(row, "fingerprint")?;
     let enrichment: Option<Json<_>> = get(row, "enrichment")?;
-    Ok(Kept {
+    let kept = Kept {
         order: order(row, "record_order")?,
         order_inferred: get(row, "order_inferred")?,
         deleted: get(row, "deleted")?,
         fingerprint: fingerprint.0,
         scores: enrichment.map(|Json(scores)| scores).unwrap_or_default(),
-    })
+    };
+    let short = get::<Option<Vec<u8>>>(row, "short")?.map(|short| Sealed(short.into()));
+    Ok(KeptRow { kept, stored: short.filter(Sealed::is_stored) })
 }
 
 pub(super) async fn write(db: &Db, writes: &[RecordWrite<'_>]) -> Result<BTreeSet<RecordId>, StoreError> {

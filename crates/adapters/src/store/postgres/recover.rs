@@ -9,11 +9,11 @@ use jiff::{SignedDuration, Timestamp};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::enqueue;
 use super::read::{cursor, one_more};
 use super::row::{column, count, environment, environments, get, integer, small, strange};
 use super::unit::Db;
-use crate::store::{Listing, Page, RecoveryBackfills, StoreError};
+use super::{enqueue, identity};
+use crate::store::{Listing, Page, RecoveryBackfills, StoreError, apply};
 
 /// Pauses of a preview.
 const PAUSES_MAX: i64 = 10;
@@ -107,16 +107,18 @@ SELECT $1, environment, event_id, event_type, terra_user_id, sent_at, 'pending',
        AS missed (environment, event_id, event_type, terra_user_id, sent_at)
     ON CONFLICT DO NOTHING";
 
-pub(super) async fn add_missed(db: &Db, id: RecoveryId, missed: &[Missed]) -> Result<(), StoreError> {
+pub(super) async fn add_missed(db: &mut Db, id: RecoveryId, missed: &[Missed]) -> Result<(), StoreError> {
+    identity::lock(db, false).await?;
+    let missed = apply::erased::missed_of_the_living(db, missed).await?;
     db.execute(
         ADD_MISSED,
         &[
             &id.0,
-            &column(missed, |event| event.environment.as_str()),
-            &column(missed, |event| event.event_id.as_str()),
-            &column(missed, |event| event.event_type.as_str()),
-            &column(missed, |event| event.terra_user_id.as_str()),
-            &column(missed, |event| event.sent_at),
+            &column(&missed, |event| event.environment.as_str()),
+            &column(&missed, |event| event.event_id.as_str()),
+            &column(&missed, |event| event.event_type.as_str()),
+            &column(&missed, |event| event.terra_user_id.as_str()),
+            &column(&missed, |event| event.sent_at),
         ],
     )
     .await?;
@@ -206,8 +208,8 @@ INSERT INTO recovery_backfill (recovery_id, backfill_id)
 SELECT $1, backfill_id FROM unnest($2::uuid[]) AS backfill_id
     ON CONFLICT DO NOTHING";
 
-pub(super) async fn add_jobs(db: &Db, id: RecoveryId, jobs: &[FetchJob], at: Timestamp) -> Result<(), StoreError> {
-    enqueue::insert(db, jobs, at).await?;
+pub(super) async fn add_jobs(db: &mut Db, id: RecoveryId, jobs: &[FetchJob], at: Timestamp) -> Result<(), StoreError> {
+    enqueue::insert_alone(db, jobs, at).await?;
     db.execute(ADD_BACKFILLS, &[&id.0, &column(jobs, |job| job.backfill.0)]).await?;
     Ok(())
 }

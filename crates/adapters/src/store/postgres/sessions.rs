@@ -77,6 +77,17 @@ pub(super) async fn by_id(db: &Db, id: SessionId) -> Result<Option<ConnectSessio
     db.row(BY_ID, &[&id.0]).await?.as_ref().map(session).transpose()
 }
 
+const OF_USER: &str = "
+SELECT id, environment, user_id, reference_id, state_digest, widget_session_id, widget_url, success_url, failure_url,
+       created_at, expires_at, state, terra_user_id, provider, reason, returned_at
+  FROM connect_session
+ WHERE user_id = $1
+ ORDER BY created_at, id";
+
+pub(super) async fn of_user(db: &Db, user: &UserId) -> Result<Vec<ConnectSession>, StoreError> {
+    db.rows(OF_USER, &[&user.as_str()]).await?.iter().map(session).collect()
+}
+
 const BY_STATE: &str = "
 SELECT id, environment, user_id, reference_id, state_digest, widget_session_id, widget_url, success_url, failure_url,
        created_at, expires_at, state, terra_user_id, provider, reason, returned_at

@@ -10,13 +10,13 @@ use terra::event::DataKind;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::events;
 use super::read::{cursor, one_more};
 use super::row::{alias_key, column, count, environment, get, strange};
 use super::unit::Db;
+use super::{events, identity};
 use crate::store::tx::RhythmRow;
 use crate::store::view::{Silences, SilentView, StaleView};
-use crate::store::{Holder, Listing, Page, StoreError};
+use crate::store::{Holder, Listing, Page, StoreError, apply};
 
 /// Connections that one look finds to be overdue at most; the others are found by the next.
 const OVERDUE_MAX: i64 = 5_000;
@@ -223,6 +223,7 @@ INSERT INTO connection_silence (connection_id, environment, provider, last_at, b
 SELECT connection_id, environment, provider, last_at, bound_ms, $6
   FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::bigint[])
        AS judged (connection_id, environment, provider, last_at, bound_ms)
+ WHERE connection_id IN (SELECT id FROM connection)
     ON CONFLICT (connection_id) DO NOTHING";
 
 const END_STALE: &str = "DELETE FROM connection_silence WHERE connection_id = ANY ($1)";
@@ -234,6 +235,7 @@ pub(super) async fn keep(
     judgement: &Judgement,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
+    identity::lock(db, false).await?;
     if db.row(IS_HELD, &[&lease.name, &lease.holder]).await?.is_none() {
         return Ok(false);
     }
@@ -268,7 +270,8 @@ pub(super) async fn keep(
     )
     .await?;
     db.execute(END_STALE, &[&column(&judgement.ended, |id| id.0)]).await?;
-    events::insert(db, &judgement.events).await?;
+    let events = apply::erased::events_of_the_living(db, &judgement.events).await?;
+    events::insert(db, &events).await?;
     Ok(true)
 }
 

@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
+use domain::erasure::{Erasure, ErasureId, Target};
 use domain::fetch::{FetchJob, FetchOrigin};
 use domain::id::{AliasKey, ConnectionId, DeliveryId, Environment, RecordId, ReferenceId, UserId};
 use domain::identity::{Connection, Edge, Resolution};
+use domain::order::Order;
 use domain::outgoing::Outgoing;
 use domain::plan::AuthEvent;
-use domain::record::{Kept, RecordKey};
+use domain::record::RecordKey;
 use domain::replay::ReplayId;
 use domain::session::SessionResult;
 use domain::usage::{Account, Tally};
@@ -17,13 +19,14 @@ use terra::event::DataKind;
 
 use super::unit::Db;
 use super::{
-    backfill, enqueue, events, fetch, history, identity, ledger, processed, records, references, replay, sessions,
-    silence, usage,
+    backfill, enqueue, erase, erase_rows, events, fetch, history, identity, ledger, payloads, processed, records,
+    references, replay, sessions, silence, usage,
 };
 use crate::store::StoreError;
 use crate::store::backfill::Notes;
 use crate::store::tx::{
-    AliasRow, LedgerOutcome, LedgerRow, ProcessedRow, RecordWrite, RhythmRow, ScoreWrite, SettledReplay, Tx,
+    AliasRow, Grave, KeptRow, LedgerOutcome, LedgerRow, ProcessedRow, RecordWrite, RhythmRow, ScoreWrite,
+    SettledReplay, Tx, Unneeded,
 };
 
 #[async_trait]
@@ -90,7 +93,7 @@ impl Tx for Db {
         references::aliases_of(self, references).await
     }
 
-    async fn kept_records(&mut self, keys: &[RecordKey]) -> Result<BTreeMap<RecordKey, Kept>, StoreError> {
+    async fn kept_records(&mut self, keys: &[RecordKey]) -> Result<BTreeMap<RecordKey, KeptRow>, StoreError> {
         records::kept(self, keys).await
     }
 
@@ -169,5 +172,60 @@ impl Tx for Db {
 
     async fn write_rhythms(&mut self, rows: &[RhythmRow]) -> Result<(), StoreError> {
         silence::write_rhythms(self, rows).await
+    }
+
+    async fn tombstones(&mut self, digests: &[[u8; 32]]) -> Result<Vec<Grave>, StoreError> {
+        erase::tombstones(self, digests).await
+    }
+
+    async fn write_tombstones(&mut self, graves: &[Grave]) -> Result<(), StoreError> {
+        erase::write_tombstones(self, graves).await
+    }
+
+    async fn reopen(&mut self, digests: &[([u8; 32], Order)]) -> Result<(), StoreError> {
+        erase::reopen(self, digests).await
+    }
+
+    async fn add_targets(&mut self, id: ErasureId, targets: &[Target], at: Timestamp) -> Result<(), StoreError> {
+        erase::add_targets(self, id, targets, at).await
+    }
+
+    async fn write_erasure(&mut self, erasure: &Erasure) -> Result<(), StoreError> {
+        erase::write(self, erasure).await
+    }
+
+    async fn aliases_of(
+        &mut self,
+        user: Option<&UserId>,
+        connection: Option<ConnectionId>,
+    ) -> Result<Vec<AliasKey>, StoreError> {
+        erase::aliases_of(self, user, connection).await
+    }
+
+    async fn references_of(&mut self, user: &UserId) -> Result<BTreeSet<(Environment, ReferenceId)>, StoreError> {
+        erase::references_of(self, user).await
+    }
+
+    async fn delete_aliases(&mut self, keys: &[AliasKey]) -> Result<(), StoreError> {
+        erase::delete_aliases(self, keys).await
+    }
+
+    async fn forget_deliveries(&mut self, deliveries: &[(DeliveryId, Timestamp)]) -> Result<(), StoreError> {
+        erase_rows::forget(self, deliveries).await.map(|_| ())
+    }
+
+    async fn let_go(&mut self, unneeded: &[Unneeded]) -> Result<(), StoreError> {
+        payloads::let_go(self, unneeded).await
+    }
+
+    async fn write_audit(
+        &mut self,
+        actor: &str,
+        action: &str,
+        subject: &str,
+        detail: &serde_json::Value,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        erase::audit(self, actor, action, subject, detail, at).await
     }
 }

@@ -3,16 +3,19 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use domain::erasure::SUBJECT_KEPT;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Span, Timestamp};
 use tokio_postgres::Row;
 
-use super::backfill_upkeep;
-use super::row::get;
+use super::row::{count, get};
 use super::unit::{Db, Units};
+use super::{backfill_upkeep, payloads};
 use crate::payloads::Sealed;
 use crate::store::StoreError;
+use crate::store::erasing::warn_of_dead;
+use crate::store::tx::Unneeded;
 
 const LOCK_PARTITIONS: i32 = 0x6c66_0003;
 
@@ -21,6 +24,10 @@ const DAYS_AHEAD: i64 = 3;
 
 /// `processed` is what makes duplicates harmless; Terra retries for a day and its log lives for two weeks.
 const KEEP_PROCESSED: Duration = Duration::from_secs(90 * 86_400);
+
+/// A day of at most so many rows is moved out of the default partition, and so many days in one round.
+const MOVED_ROWS_MAX: i64 = 100_000;
+const MOVED_DAYS_MAX: i64 = 7;
 
 const KEEP_SESSIONS: Duration = Duration::from_secs(86_400);
 
@@ -34,30 +41,35 @@ const KEEP_REPLAY_ITEMS: Duration = Duration::from_secs(30 * 86_400);
 const BATCH_ROWS: i64 = 5_000;
 const BATCHES_MAX: u32 = 200;
 
-pub(super) async fn run(units: &Units, now: Timestamp, keep_deliveries: Duration) -> Result<Vec<Sealed>, StoreError> {
+pub(super) async fn run(units: &Units, now: Timestamp, keep_deliveries: Duration) -> Result<(), StoreError> {
     let today = date(now);
     // Without a partition of its own a day goes to the default one: worth a word, no reason to stop.
     if let Err(cause) = units.keep(move |db| Box::pin(create_partitions(db, today))).await {
         tracing::warn!("could not create the partitions of the coming days: {cause}");
     }
     let end = before(now, keep_deliveries);
-    let mut unneeded = Vec::new();
-    for day in units.single(move |db| Box::pin(partitions_before(db, date(end)))).await? {
-        unneeded.extend(units.keep(move |db| Box::pin(drop_partition(db, day))).await?);
-    }
+    // What is too old to get a partition of its own goes row by row.
     for _ in 0..BATCHES_MAX {
-        let (rows, stored) = units.single(move |db| Box::pin(delete_unpartitioned(db, end))).await?;
-        unneeded.extend(stored);
-        if rows < BATCH_ROWS as usize {
+        if units.keep(move |db| Box::pin(delete_unpartitioned(db, end))).await? < BATCH_ROWS as usize {
             break;
         }
+    }
+    for day in units.single(move |db| Box::pin(unpartitioned_days(db, today))).await? {
+        if let Err(cause) = units.keep(move |db| Box::pin(move_out_of_default(db, day))).await {
+            tracing::warn!("could not give {day} a partition of its own: {cause}");
+        }
+    }
+    for day in units.single(move |db| Box::pin(partitions_before(db, date(end)))).await? {
+        units.keep(move |db| Box::pin(drop_partition(db, day))).await?;
     }
     delete_old(units, DELETE_PROCESSED, before(now, KEEP_PROCESSED)).await?;
     delete_old(units, DELETE_SESSIONS, before(now, KEEP_SESSIONS)).await?;
     delete_old(units, DELETE_USAGE, before(now, KEEP_USAGE)).await?;
     delete_old(units, DELETE_REPLAY_ITEMS, before(now, KEEP_REPLAY_ITEMS)).await?;
     backfill_upkeep::run(units, now).await?;
-    Ok(unneeded)
+    let told = now.checked_sub(SUBJECT_KEPT).unwrap_or(Timestamp::MIN);
+    units.single(move |db| Box::pin(async move { db.execute(FORGET_TOLD, &[&told]).await })).await?;
+    Ok(())
 }
 
 fn date(at: Timestamp) -> Date {
@@ -128,16 +140,47 @@ async fn partitions_before(db: &Db, end: Date) -> Result<Vec<Date>, StoreError> 
     Ok(days.into_iter().filter(|day| *day < end).collect())
 }
 
-const STORED_BODIES: &str = "
+/// Days of the default partition that still have time to live, fewest rows first. One of very many rows stays where it
+/// is: moving it would hold up everybody, and its rows are deleted all the same.
+const UNPARTITIONED_DAYS: &str = "
+SELECT (received_at AT TIME ZONE 'utc')::date AS day
+  FROM delivery_default
+ GROUP BY 1
+HAVING count(*) <= $1 AND (received_at AT TIME ZONE 'utc')::date <= $2
+ ORDER BY count(*)
+ LIMIT $3";
+
+async fn unpartitioned_days(db: &mut Db, today: Date) -> Result<Vec<Date>, StoreError> {
+    let rows = db.rows(UNPARTITIONED_DAYS, &[&MOVED_ROWS_MAX, &today, &MOVED_DAYS_MAX]).await?;
+    rows.iter().map(|row| get(row, "day")).collect()
+}
+
+async fn move_out_of_default(db: &mut Db, day: Date) -> Result<(), StoreError> {
+    db.rows("SELECT pg_advisory_xact_lock($1, hashtext(current_schema()))", &[&LOCK_PARTITIONS]).await?;
+    let is_there = db.row("SELECT to_regclass($1) IS NOT NULL AS there", &[&partition(day)]).await?;
+    match day.tomorrow() {
+        Ok(next) if !is_there.is_some_and(|row| get(&row, "there").unwrap_or(false)) => {
+            create_partition(db, day, next).await
+        }
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+const DEAD: &str = "
+SELECT count(*) AS dead FROM delivery WHERE outcome = 'dead' AND received_at >= $1 AND received_at < $2";
+
+const LET_GO: &str = "
+INSERT INTO unneeded_payload (pointer)
 SELECT body FROM delivery WHERE received_at >= $1 AND received_at < $2 AND substr(body, 1, 1) = ANY ($3)";
 
-async fn drop_partition(db: &mut Db, day: Date) -> Result<Vec<Sealed>, StoreError> {
+async fn drop_partition(db: &mut Db, day: Date) -> Result<(), StoreError> {
     let bounds = day.tomorrow().and_then(|next| Ok((day.to_zoned(TimeZone::UTC)?, next.to_zoned(TimeZone::UTC)?)));
-    let Ok((start, end)) = bounds else { return Ok(Vec::new()) };
+    let Ok((start, end)) = bounds else { return Ok(()) };
     db.rows("SELECT pg_advisory_xact_lock($1, hashtext(current_schema()))", &[&LOCK_PARTITIONS]).await?;
-    let stored = db.rows(STORED_BODIES, &[&start.timestamp(), &end.timestamp(), &marks_of_stored()]).await?;
-    db.command(&format!("DROP TABLE IF EXISTS {}", partition(day))).await?;
-    stored.iter().filter_map(|row| sealed(row).transpose()).collect()
+    let dead = db.row(DEAD, &[&start.timestamp(), &end.timestamp()]).await?;
+    warn_of_dead(dead.map_or(Ok(0), |row| count(&row, "dead"))?);
+    db.execute(LET_GO, &[&start.timestamp(), &end.timestamp(), &marks_of_stored()]).await?;
+    db.command(&format!("DROP TABLE IF EXISTS {}", partition(day))).await
 }
 
 const DELETE_UNPARTITIONED: &str = "
@@ -145,11 +188,13 @@ DELETE FROM delivery_default
  WHERE ctid = ANY (ARRAY(SELECT ctid FROM delivery_default WHERE received_at < $1 LIMIT $2))
 RETURNING CASE WHEN substr(body, 1, 1) = ANY ($3) THEN body END AS body";
 
-/// Answers how many rows went, and what of them lies in the payload store.
-async fn delete_unpartitioned(db: &mut Db, end: Timestamp) -> Result<(usize, Vec<Sealed>), StoreError> {
+/// Answers how many rows went.
+async fn delete_unpartitioned(db: &mut Db, end: Timestamp) -> Result<usize, StoreError> {
     let rows = db.rows(DELETE_UNPARTITIONED, &[&end, &BATCH_ROWS, &marks_of_stored()]).await?;
-    let stored = rows.iter().filter_map(|row| sealed(row).transpose()).collect::<Result<Vec<_>, _>>()?;
-    Ok((rows.len(), stored))
+    let stored = rows.iter().filter_map(|row| sealed(row).transpose());
+    let unneeded = stored.map(|payload| payload.map(|payload| Unneeded { payload, record: None }));
+    payloads::let_go(db, &unneeded.collect::<Result<Vec<_>, _>>()?).await?;
+    Ok(rows.len())
 }
 
 /// The first bytes that make a payload a pointer, as `Sealed` itself says; so the database need not send us the others.
@@ -181,6 +226,11 @@ DELETE FROM replay_item
                           WHERE replay_run.state IN ('done', 'previewed', 'cancelled', 'failed')
                             AND coalesce(replay_run.finished_at, replay_run.requested_at) < $1
                           LIMIT $2))";
+/// The event of an erasure is the last that names somebody; every service has had its time to read it.
+const FORGET_TOLD: &str = r#"
+UPDATE event SET subject = NULL, data = '{"erased": true}'
+  FROM erasure
+ WHERE event.id = erasure.event_id AND erasure.requested_at < $1 AND event.data <> '{"erased": true}'"#;
 
 pub(super) async fn delete_old(units: &Units, sql: &'static str, end: Timestamp) -> Result<(), StoreError> {
     for _ in 0..BATCHES_MAX {

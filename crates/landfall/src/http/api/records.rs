@@ -98,7 +98,7 @@ async fn with_document(app: &App, record: RecordView) -> Result<Value, Problem> 
 }
 
 /// Terra's object as last sent, its scores as merged.
-async fn document_of(app: &App, id: RecordId) -> Result<String, Problem> {
+pub(super) async fn document_of(app: &App, id: RecordId) -> Result<String, Problem> {
     let (sealed, scores) = app.ports.store.record_document(id).await?.ok_or_else(|| unknown(id))?;
     let document = app.ports.payloads.unseal(&sealed).await?;
     Ok(overlaid(&String::from_utf8_lossy(&document), &scores))
