@@ -151,7 +151,7 @@ mod on_services {
     use crate::harness::{Options, eventually};
 
     fn limit_free_disk(limit: &str) {
-        let done = Command::new(Addresses::shared().get("LANDFALL_TEST_RABBITMQCTL").to_owned())
+        let done = Command::new(Addresses::shared().get("LANDFALL_TEST_RABBITMQCTL"))
             .args(["set_disk_free_limit", limit])
             .output()
             .unwrap();

@@ -36,7 +36,7 @@ impl Servers {
     /// Starts a pair and waits until both answer, about ten seconds.
     pub fn start() -> Self {
         let program = xtask();
-        let mut child = Command::new(&program)
+        let child = Command::new(&program)
             .arg("services")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -44,14 +44,14 @@ impl Servers {
             .stderr(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| panic!("{}: {error}; `cargo build -p xtask` makes it", program.display()));
-        let mut found = BTreeMap::new();
-        for line in BufReader::new(child.stdout.as_mut().unwrap()).lines() {
+        let mut servers = Servers { child, at: Addresses(BTreeMap::new()) };
+        for line in BufReader::new(servers.child.stdout.as_mut().unwrap()).lines() {
             let line = line.unwrap();
             if line.starts_with('#') {
-                return Servers { child, at: Addresses(found) };
+                return servers;
             }
             if let Some((name, value)) = line.strip_prefix("export ").and_then(|rest| rest.split_once('=')) {
-                found.insert(name.to_owned(), value.trim_matches('\'').to_owned());
+                servers.at.0.insert(name.to_owned(), value.trim_matches('\'').to_owned());
             }
         }
         panic!("the servers did not start: `cargo xtask services` says why");

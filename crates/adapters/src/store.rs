@@ -353,8 +353,9 @@ pub trait Store: Send + Sync {
     ) -> Result<Recorded, StoreError>;
 
     /// Writes deliveries into the ledger as due at once, so that the queue need not keep them any longer. What has its
-    /// row already is left as it is. Answers those that were dropped instead, because who they are about was erased.
-    async fn hand_over(&self, jobs: &[Job], reason: &str, now: Timestamp) -> Result<Vec<DeliveryId>, StoreError>;
+    /// row already is left as it is. Of somebody who was erased too: it is dropped when it is worked, with whatever a
+    /// try that was cut off left in the payload store.
+    async fn hand_over(&self, jobs: &[Job], reason: &str, now: Timestamp) -> Result<(), StoreError>;
 
     /// Takes deliveries that are due, hidden from others until `until`; none that a worker held when it died.
     async fn lease_retries(

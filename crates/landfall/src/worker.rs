@@ -114,12 +114,7 @@ async fn hand_over(jobs: &[Job], reason: &str, ports: &Ports, stop: &Cancellatio
     let mut pause = PAUSE_FIRST;
     while !jobs.is_empty() {
         match ports.store.hand_over(jobs, reason, ports.clock.now()).await {
-            Ok(erased) => {
-                for job in jobs.iter().filter(|job| erased.contains(&job.delivery.id)) {
-                    telemetry::count_settled(job.delivery.kind(), LedgerOutcome::Erased);
-                }
-                break;
-            }
+            Ok(()) => break,
             Err(error) => {
                 warn!(%error, "cannot hand deliveries over to the ledger; waiting");
                 wait(&mut pause, stop).await;

@@ -50,20 +50,30 @@ pub(crate) fn provide() -> Result<Programs> {
     }
 }
 
-/// Prometheus' own tool for rules, which tests our alarms; installed where that is possible.
+/// Prometheus' own tool for rules, which tests our alarms.
 pub(crate) fn promtool() -> Result<PathBuf> {
-    let find = || process::folder_of("promtool", &[]).map(|folder| folder.join("promtool"));
-    if let Some(promtool) = find() {
-        return Ok(promtool);
+    tool("promtool", "prometheus")
+}
+
+/// What shows the order of system calls: that an answer comes after its fsync.
+pub(crate) fn strace() -> Result<PathBuf> {
+    tool("strace", "strace")
+}
+
+/// Finds a program, or installs the package that has it where that is possible.
+fn tool(name: &'static str, package: &str) -> Result<PathBuf> {
+    let find = || process::folder_of(name, &[]).map(|folder| folder.join(name));
+    if let Some(program) = find() {
+        return Ok(program);
     }
     if !can_install() {
-        bail!("promtool not found; it is part of Prometheus: sudo apt-get install --no-install-recommends prometheus");
+        bail!("{name} not found: sudo apt-get install --no-install-recommends {package}");
     }
-    eprintln!("xtask: installing Prometheus, for promtool");
+    eprintln!("xtask: installing {package}, for {name}");
     let _policy = NoServiceStarts::set()?;
     apt_get(&["update"])?;
-    apt_get(&["install", "--yes", "--no-install-recommends", "prometheus"])?;
-    find().context("find promtool after installing it")
+    apt_get(&["install", "--yes", "--no-install-recommends", package])?;
+    find().with_context(|| format!("find {name} after installing {package}"))
 }
 
 /// The programs, or the names of those that are not here.

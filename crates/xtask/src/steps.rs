@@ -28,8 +28,10 @@ pub(crate) fn everything() -> Result<()> {
     let mut run = Run::begin()?;
     run.cargo(FORMAT, &[]);
     run.cargo(LINTS, &[]);
-    run.alarms();
     let environment = run.services_up();
+    // Only now: the keeper may have been installing as well.
+    run.alarms();
+    run.tracer();
     if let Some(environment) = &environment {
         run.cargo(DOC_TESTS, environment);
         let runner = if has_nextest() { NEXTEST } else { CARGO_TEST };
@@ -88,6 +90,13 @@ impl Run {
             if status.success() { Ok(()) } else { bail!("{status}") }
         });
         self.note(what, begun, result.as_ref().map(drop));
+    }
+
+    /// A test looks at the system calls of the process.
+    fn tracer(&mut self) {
+        let begun = Instant::now();
+        let result = programs::strace();
+        self.note("strace is there".to_owned(), begun, result.as_ref().map(drop));
     }
 
     fn cargo(&mut self, arguments: &[&str], environment: &[(String, String)]) {

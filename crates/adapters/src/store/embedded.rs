@@ -129,7 +129,7 @@ impl Store for EmbeddedStore {
         self.write(move |connection| ledger::record_failure(connection, &job, attempt, &settlement, &reason, now)).await
     }
 
-    async fn hand_over(&self, jobs: &[Job], reason: &str, now: Timestamp) -> Result<Vec<DeliveryId>, StoreError> {
+    async fn hand_over(&self, jobs: &[Job], reason: &str, now: Timestamp) -> Result<(), StoreError> {
         let (jobs, reason) = (jobs.to_vec(), reason.to_owned());
         self.write(move |connection| ledger::hand_over(connection, &jobs, &reason, now)).await
     }

@@ -169,7 +169,7 @@ impl Store for PostgresStore {
         keep!(self, |db| ledger::record_failure(db, &job, attempt, &settlement, &reason, now))
     }
 
-    async fn hand_over(&self, jobs: &[Job], reason: &str, now: Timestamp) -> Result<Vec<DeliveryId>, StoreError> {
+    async fn hand_over(&self, jobs: &[Job], reason: &str, now: Timestamp) -> Result<(), StoreError> {
         let (jobs, reason) = (jobs.to_vec(), reason.to_owned());
         keep!(self, |db| ledger::hand_over(db, &jobs, &reason, now))
     }

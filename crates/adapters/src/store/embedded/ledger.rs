@@ -124,25 +124,14 @@ pub(super) fn write(connection: &Connection, rows: &[LedgerRow<'_>]) -> Result<(
     Ok(())
 }
 
-pub(super) fn hand_over(
-    connection: &mut Connection,
-    jobs: &[Job],
-    reason: &str,
-    now: Timestamp,
-) -> Result<Vec<DeliveryId>, StoreError> {
+pub(super) fn hand_over(connection: &Connection, jobs: &[Job], reason: &str, now: Timestamp) -> Result<(), StoreError> {
     const KNOWN: &str = "SELECT 1 FROM delivery WHERE id = ?1";
-    let mut erased = Vec::new();
     for job in jobs {
-        if connection.prepare_cached(KNOWN)?.exists([job.delivery.id.0.as_bytes()])? {
-            continue;
-        }
-        if at_once(apply::erased::drop_failed(&mut SqliteTx { connection }, job, 0, now))? {
-            erased.push(job.delivery.id);
-        } else {
+        if !connection.prepare_cached(KNOWN)?.exists([job.delivery.id.0.as_bytes()])? {
             write(connection, &[LedgerRow::waiting(job, reason, now)])?;
         }
     }
-    Ok(erased)
+    Ok(())
 }
 
 pub(super) fn outcomes(

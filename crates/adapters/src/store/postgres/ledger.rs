@@ -125,25 +125,11 @@ fn metadata(delivery: &Delivery) -> Result<Value, StoreError> {
 
 const KNOWN: &str = "SELECT id FROM delivery WHERE id = ANY ($1)";
 
-pub(super) async fn hand_over(
-    db: &mut Db,
-    jobs: &[Job],
-    reason: &str,
-    now: Timestamp,
-) -> Result<Vec<DeliveryId>, StoreError> {
-    identity::lock(db, false).await?;
+pub(super) async fn hand_over(db: &Db, jobs: &[Job], reason: &str, now: Timestamp) -> Result<(), StoreError> {
     let known = db.rows(KNOWN, &[&column(jobs, |job| job.delivery.id.0)]).await?;
     let known = known.iter().map(|row| get(row, "id")).collect::<Result<HashSet<uuid::Uuid>, _>>()?;
-    let (mut waiting, mut erased) = (Vec::new(), Vec::new());
-    for job in jobs.iter().filter(|job| !known.contains(&job.delivery.id.0)) {
-        if apply::erased::drop_failed(db, job, 0, now).await? {
-            erased.push(job.delivery.id);
-        } else {
-            waiting.push(LedgerRow::waiting(job, reason, now));
-        }
-    }
-    write(db, &waiting).await?;
-    Ok(erased)
+    let waiting = jobs.iter().filter(|job| !known.contains(&job.delivery.id.0));
+    write(db, &waiting.map(|job| LedgerRow::waiting(job, reason, now)).collect::<Vec<_>>()).await
 }
 
 pub(super) async fn record_failure(
