@@ -109,6 +109,9 @@ impl Embedded {
 
     /// Answers if the file can be read, and if the disk takes a page: a full one is found out before a webhook is.
     pub(crate) async fn ping(&self) -> Result<(), Unwritten> {
+        if self.writer.is_refused() {
+            return Err(Unwritten::Disk("it refused a group a moment ago".into()));
+        }
         let read = |connection: &mut Connection| connection.query_row("SELECT 1 FROM schema_level", [], |_| Ok(()));
         self.readers.read(read).await.map_err(|error| Unwritten::from(&error))?;
         let write = self.writer.write(|connection: &mut Connection| {

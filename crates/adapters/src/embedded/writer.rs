@@ -6,9 +6,9 @@
 
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
@@ -17,6 +17,9 @@ mod group;
 
 /// Operations that may wait for the thread.
 const WAITING_MAX: usize = 1_024;
+
+/// So long after a refusal it is worth another try.
+const REFUSAL_LASTS: Duration = Duration::from_secs(5);
 
 /// An operation was not written; or perhaps it was, where the commit itself failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -45,8 +48,31 @@ pub(crate) enum Undo {
     Savepoint,
 }
 
+/// When the disk last refused a group, unless it took a job since.
+///
+/// A full disk still takes a page here and there, so that a probe which writes one finds nothing wrong.
+#[derive(Debug, Default)]
+struct Refusal(Mutex<Option<Instant>>);
+
+impl Refusal {
+    fn note(&self, committed: &Result<(), Unwritten>, size_bytes: usize) {
+        let mut at = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match committed {
+            Err(_) => *at = Some(Instant::now()),
+            Ok(()) if size_bytes > 0 => *at = None,
+            Ok(()) => {}
+        }
+    }
+
+    fn is_recent(&self) -> bool {
+        let at = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        at.is_some_and(|at| at.elapsed() < REFUSAL_LASTS)
+    }
+}
+
 pub(crate) struct Writer {
     sender: mpsc::Sender<Message>,
+    refusal: Arc<Refusal>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -115,8 +141,10 @@ impl Writer {
     /// Starts the thread. It owns the connection and the lock on the directory, and gives both up when it ends.
     pub(crate) fn start(connection: Connection, lock: File) -> std::io::Result<Writer> {
         let (sender, inbox) = mpsc::channel(WAITING_MAX);
+        let refusal = Arc::<Refusal>::default();
+        let noted = refusal.clone();
         let thread = std::thread::Builder::new().name("landfall-writer".into()).spawn(move || {
-            let ended = group::serve(connection, inbox);
+            let ended = group::serve(connection, inbox, &noted);
             // Whoever is told of the end may open the directory again.
             drop(lock);
             for told in ended {
@@ -124,7 +152,7 @@ impl Writer {
                 told.send(()).ok();
             }
         })?;
-        Ok(Writer { sender, thread: Mutex::new(Some(thread)) })
+        Ok(Writer { sender, refusal, thread: Mutex::new(Some(thread)) })
     }
 
     /// Runs `work` under a savepoint, and answers after the commit. Waits for room. A panic of `work` goes on in the
@@ -173,6 +201,11 @@ impl Writer {
                 Ok(())
             }
         }
+    }
+
+    /// True where the disk refused a group a moment ago and took no job since.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.refusal.is_recent()
     }
 
     /// True while the thread takes operations.

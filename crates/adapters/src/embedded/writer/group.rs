@@ -8,7 +8,7 @@ use fail::fail_point;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Message, Operation, Undo, Unwritten};
+use super::{Message, Operation, Refusal, Undo, Unwritten};
 
 /// What one commit may carry: after any of these the group is closed, so that nobody waits long for the others.
 const GROUP_OPERATIONS_MAX: usize = 512;
@@ -17,11 +17,15 @@ const GROUP_TIME_MAX: Duration = Duration::from_millis(20);
 
 /// The thread: one group after the other until it is told to stop or nobody is left to ask. Answers who wants to know
 /// of the end.
-pub(super) fn serve(mut connection: Connection, mut inbox: mpsc::Receiver<Message>) -> Vec<oneshot::Sender<()>> {
+pub(super) fn serve(
+    mut connection: Connection,
+    mut inbox: mpsc::Receiver<Message>,
+    refusal: &Refusal,
+) -> Vec<oneshot::Sender<()>> {
     let mut ended = Vec::new();
     while let Some(first) = inbox.blocking_recv() {
         match first {
-            Message::Run(operation) => ended.extend(run_group(&mut connection, operation, &mut inbox)),
+            Message::Run(operation) => ended.extend(run_group(&mut connection, operation, &mut inbox, refusal)),
             Message::Stop(sender) => ended.push(sender),
         }
         if !ended.is_empty() {
@@ -45,6 +49,7 @@ fn run_group(
     connection: &mut Connection,
     first: Box<dyn Operation>,
     inbox: &mut mpsc::Receiver<Message>,
+    refusal: &Refusal,
 ) -> Option<oneshot::Sender<()>> {
     let mut group = Group::begin(connection);
     group.run(connection, first);
@@ -52,13 +57,13 @@ fn run_group(
         match inbox.try_recv() {
             Ok(Message::Run(operation)) => group.run(connection, operation),
             Ok(Message::Stop(sender)) => {
-                group.finish(connection);
+                group.finish(connection, refusal);
                 return Some(sender);
             }
             Err(_nothing_waits) => break,
         }
     }
-    group.finish(connection);
+    group.finish(connection, refusal);
     None
 }
 
@@ -102,10 +107,11 @@ impl Group {
         self.ran.push(operation);
     }
 
-    fn finish(self, connection: &Connection) {
+    fn finish(self, connection: &Connection, refusal: &Refusal) {
         fail_point!("group_written_not_synced", |_| std::process::abort());
         let committed = self.state.and_then(|()| execute(connection, "COMMIT"));
         fail_point!("group_synced_before_answer", |_| std::process::abort());
+        refusal.note(&committed, self.size_bytes);
         if let Err(reason) = &committed {
             // Said here once for all of them: a caller learns only that the disk refused.
             tracing::error!(%reason, operations = self.ran.len(), "could not write to the database");

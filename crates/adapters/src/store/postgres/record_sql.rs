@@ -97,7 +97,7 @@ impl Statements {
                    FROM {table} WHERE id = ANY ($1) ORDER BY id FOR UPDATE"
             ),
             seen: format!(
-                "SELECT id, record_order, order_inferred, deleted, fingerprint, enrichment \
+                "SELECT id, record_order, order_inferred, deleted, fingerprint, enrichment, NULL::bytea AS short \
                    FROM {table} WHERE id = ANY ($1)"
             ),
             write: write(kind, table),
