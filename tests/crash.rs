@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::harness::dice::Dice;
 use crate::harness::process::Process;
-use crate::harness::{Engine, SECRET, TestApp, eventually, now_seconds, terra_says};
+use crate::harness::{Engine, SECRET, TestApp, eventually, now_seconds, terra_says, within};
 
 crate::on_every_engine!(a_crash_loses_and_doubles_nothing);
 
@@ -45,6 +45,11 @@ async fn a_crash_loses_and_doubles_nothing(engine: Engine) {
     stop.store(true, Ordering::SeqCst);
     while senders.join_next().await.is_some() {}
     app.quiet().await;
+    // What a killed process held is known to be free once its lease has run out, and is then tried alone.
+    within(Duration::from_secs(90), "nothing waits for another try", || async {
+        app.all("/v1/deliveries?outcome=retry").await.is_empty()
+    })
+    .await;
     let accepted = accepted.lock().unwrap().clone();
     eventually("everything accepted is in the ledger, and told", || async {
         let settled = app.all("/v1/deliveries?outcome=processed").await.len();

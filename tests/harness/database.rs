@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use tokio_postgres::NoTls;
+use tokio_postgres::error::SqlState;
 
 use super::servers::Addresses;
 
@@ -38,15 +39,23 @@ impl Database {
         execute(&self.url, sql).await;
     }
 
-    /// Puts every table of ours into a tablespace.
+    /// Puts every table of ours into a tablespace, beside the processes that are at work on them.
     pub async fn move_tables_to(&self, tablespace: &str) {
-        self.execute(&format!(
-            "DO $$ DECLARE part record; BEGIN
-               FOR part IN SELECT format('%I.%I', schemaname, tablename) AS name FROM pg_tables WHERE schemaname = 'landfall'
-               LOOP EXECUTE 'ALTER TABLE ' || part.name || ' SET TABLESPACE {tablespace}'; END LOOP;
-             END $$"
-        ))
-        .await;
+        let (client, connection) = tokio_postgres::connect(&self.url, NoTls).await.unwrap();
+        let moved = async {
+            let tables = "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname = 'landfall'";
+            for table in client.query(tables, &[]).await.unwrap() {
+                let sql = format!("ALTER TABLE {} SET TABLESPACE {tablespace}", table.get::<_, String>(0));
+                // Of two that wait for each other the database ends one, and it may be this one.
+                while let Err(error) = client.batch_execute(&sql).await {
+                    assert_eq!(error.code(), Some(&SqlState::T_R_DEADLOCK_DETECTED), "{sql}: {error}");
+                }
+            }
+        };
+        tokio::select! {
+            _ = connection => panic!("the database closed the connection"),
+            () = moved => {}
+        }
     }
 
     /// Removes what this test made on the shared servers.

@@ -370,6 +370,9 @@ pub trait Store: Send + Sync {
     /// is worked alone. The longest without a turn comes first.
     async fn lease_suspect(&self, of: RetryOf, now: Timestamp, until: Timestamp) -> Result<Option<Retry>, StoreError>;
 
+    /// Keeps deliveries that are leased hidden until `until`; those that were settled meanwhile stay as they are.
+    async fn renew_retries(&self, deliveries: &[DeliveryId], until: Timestamp) -> Result<(), StoreError>;
+
     // --- identity
 
     /// Takes references that wait for a resolver, hidden from others until `until`.

@@ -42,10 +42,13 @@ pub(crate) async fn run(ports: Ports, config: Arc<Config>, stop: CancellationTok
     while !stop.is_cancelled() {
         let due = retrying::due(RetryOf::Download, LEASE, AT_ONCE, &ports).await;
         let mut is_idle = due.is_empty();
-        join_all(due.into_iter().map(|retry| one(retry, &ports, &config, &stop))).await;
+        let ids = retrying::ids(&due);
+        let all = join_all(due.into_iter().map(|retry| one(retry, &ports, &config, &stop)));
+        retrying::hold_on(&ids, LEASE, &ports, async { drop(all.await) }).await;
         if let Some(suspect) = retrying::suspect(RetryOf::Download, LEASE, &ports, &config, &stop).await {
             is_idle = false;
-            one(suspect, &ports, &config, &stop).await;
+            let id = [suspect.job.delivery.id];
+            retrying::hold_on(&id, LEASE, &ports, one(suspect, &ports, &config, &stop)).await;
         }
         if is_idle {
             tokio::select! {

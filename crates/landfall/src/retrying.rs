@@ -4,10 +4,12 @@
 //! into the ledger, counted before it is tried, and tried alone once a worker died in the middle of a try: a delivery
 //! that kills whoever works it ends as a dead letter, and nothing beside it does.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use adapters::store::{Retry, RetryOf};
+use domain::id::DeliveryId;
 use domain::settle::{CRASHES_MAX, Failure};
 use jiff::SignedDuration;
 use tokio_util::sync::CancellationToken;
@@ -27,16 +29,22 @@ const POLL: Duration = Duration::from_secs(1);
 /// is only slow, the delivery is worked twice and takes effect once.
 const LEASE: SignedDuration = SignedDuration::from_secs(15);
 
+/// Renewals of a lease before it would run out.
+const RENEWALS: u32 = 3;
+
 pub(crate) async fn run(ports: Ports, config: Arc<Config>, stop: CancellationToken) {
     while !stop.is_cancelled() {
         let together = due(RetryOf::Work, LEASE, PER_ROUND, &ports).await;
         let mut is_idle = together.is_empty();
         let numbered = |Retry { job, attempts, .. }: Retry| (job, attempts);
-        worker::work_all(together.into_iter().map(numbered).collect(), &ports, &config, &stop).await;
+        let ids = ids(&together);
+        let jobs = together.into_iter().map(numbered).collect();
+        hold_on(&ids, LEASE, &ports, worker::work_all(jobs, &ports, &config, &stop)).await;
         // Leased only now: it must not count as a try of this one if the others end us.
         if let Some(alone) = suspect(RetryOf::Work, LEASE, &ports, &config, &stop).await {
             is_idle = false;
-            worker::work_all(vec![numbered(alone)], &ports, &config, &stop).await;
+            let id = [alone.job.delivery.id];
+            hold_on(&id, LEASE, &ports, worker::work_all(vec![numbered(alone)], &ports, &config, &stop)).await;
         }
         if is_idle {
             tokio::select! {
@@ -44,6 +52,30 @@ pub(crate) async fn run(ports: Ports, config: Arc<Config>, stop: CancellationTok
                 () = ports.retries_waiting.notified() => {}
                 () = tokio::time::sleep(POLL) => {}
             }
+        }
+    }
+}
+
+pub(crate) fn ids(retries: &[Retry]) -> Vec<DeliveryId> {
+    retries.iter().map(|retry| retry.job.delivery.id).collect()
+}
+
+/// Does the work, and keeps the deliveries leased meanwhile: waiting for a payload store that is away must not look like
+/// the death of the worker.
+pub(crate) async fn hold_on(
+    deliveries: &[DeliveryId],
+    hidden: SignedDuration,
+    ports: &Ports,
+    work: impl Future<Output = ()>,
+) {
+    let mut work = pin!(work);
+    loop {
+        tokio::select! {
+            () = &mut work => return,
+            () = tokio::time::sleep(hidden.unsigned_abs() / RENEWALS) => {}
+        }
+        if let Err(error) = ports.store.renew_retries(deliveries, ports.clock.now() + hidden).await {
+            warn!(%error, "cannot renew the lease of deliveries in work");
         }
     }
 }

@@ -73,6 +73,19 @@ pub(crate) async fn a_worker_that_dies_is_counted_against_what_it_held(store: &d
     assert_eq!(due.iter().map(|retry| (retry.attempts, retry.crashes)).collect::<Vec<_>>(), [(3, 0); 2]);
 }
 
+pub(crate) async fn a_lease_that_is_renewed_is_no_death(store: &dyn Store) {
+    let one = sent(activity(user("u", None), "run", 1.0), 10);
+    store.hand_over(&[job(&one)], "held_before", at(10)).await.unwrap();
+    assert_eq!(store.lease_retries(RetryOf::Work, at(10), at(25), 10).await.unwrap().len(), 1);
+    store.renew_retries(&[one.id], at(40)).await.unwrap();
+    assert!(store.lease_suspect(RetryOf::Work, at(39), at(60)).await.unwrap().is_none());
+    assert!(store.lease_suspect(RetryOf::Work, at(40), at(60)).await.unwrap().is_some());
+    apply_one(store, &one).await;
+    store.renew_retries(&[one.id], at(90)).await.unwrap();
+    assert_eq!(store.delivery(one.id).await.unwrap().unwrap().outcome, LedgerOutcome::Processed);
+    store.renew_retries(&[], at(90)).await.unwrap();
+}
+
 pub(crate) async fn what_is_handed_over_leaves_what_was_settled_alone(store: &dyn Store) {
     let (done, new) = (sent(activity(user("u", None), "done", 1.0), 1), sent(activity(user("u", None), "new", 1.0), 2));
     apply_one(store, &done).await;

@@ -148,6 +148,11 @@ impl Store for EmbeddedStore {
         self.write(move |connection| retries::lease_suspect(connection, of, now, until)).await
     }
 
+    async fn renew_retries(&self, deliveries: &[DeliveryId], until: Timestamp) -> Result<(), StoreError> {
+        let deliveries = deliveries.to_vec();
+        self.write(move |connection| retries::renew(connection, &deliveries, until)).await
+    }
+
     async fn lease_references(
         &self,
         now: Timestamp,

@@ -188,6 +188,11 @@ impl Store for PostgresStore {
         single!(self, |db| retries::lease_suspect(db, of, now, until))
     }
 
+    async fn renew_retries(&self, deliveries: &[DeliveryId], until: Timestamp) -> Result<(), StoreError> {
+        let deliveries = deliveries.to_vec();
+        single!(self, |db| retries::renew(db, &deliveries, until))
+    }
+
     async fn lease_references(
         &self,
         now: Timestamp,

@@ -2,6 +2,7 @@
 //! as well.
 
 use bytes::Bytes;
+use domain::id::DeliveryId;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -49,6 +50,16 @@ pub(super) fn lease_suspect(
     Ok(statement
         .query_row(params![ms(now), ms(until), of == RetryOf::Download, ms(now + LEASE_MAX)], retry)
         .optional()?)
+}
+
+pub(super) fn renew(connection: &Connection, deliveries: &[DeliveryId], until: Timestamp) -> Result<(), StoreError> {
+    const RENEW: &str =
+        "UPDATE delivery SET locked_until = ?2 WHERE id = ?1 AND outcome = 'retry' AND locked_until IS NOT NULL";
+    let mut statement = connection.prepare_cached(RENEW)?;
+    for id in deliveries {
+        statement.execute(params![id.0.as_bytes(), ms(until)])?;
+    }
+    Ok(())
 }
 
 fn retry(row: &Row<'_>) -> rusqlite::Result<Retry> {

@@ -2,10 +2,11 @@
 //! as well.
 
 use bytes::Bytes;
+use domain::id::DeliveryId;
 use jiff::Timestamp;
 use tokio_postgres::Row;
 
-use super::row::{get, small, strange};
+use super::row::{column, get, small, strange};
 use super::unit::Db;
 use crate::payloads::Sealed;
 use crate::queue::Job;
@@ -61,6 +62,13 @@ pub(super) async fn lease_suspect(
 ) -> Result<Option<Retry>, StoreError> {
     let leased = db.row(LEASE_SUSPECT, &[&now, &until, &(of == RetryOf::Download), &(now + LEASE_MAX)]).await?;
     leased.as_ref().map(retry).transpose()
+}
+
+const RENEW: &str =
+    "UPDATE delivery SET locked_until = $2 WHERE id = ANY ($1) AND outcome = 'retry' AND locked_until IS NOT NULL";
+
+pub(super) async fn renew(db: &Db, deliveries: &[DeliveryId], until: Timestamp) -> Result<(), StoreError> {
+    db.execute(RENEW, &[&column(deliveries, |id| id.0), &until]).await.map(drop)
 }
 
 fn retry(row: &Row) -> Result<Retry, StoreError> {
