@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::harness::load::Load;
 use crate::harness::servers::Servers;
-use crate::harness::{Engine, Options, TestApp, eventually, terra_says};
+use crate::harness::{Engine, Options, TestApp, eventually, rounds, terra_says};
 
 /// A kill is noticed, and told to Terra, within this.
 const REFUSED_WITHIN: Duration = Duration::from_secs(3);
@@ -41,11 +41,11 @@ async fn until(app: &TestApp, status: u16) -> (Duration, Duration) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f4_a_broker_that_is_killed_loses_nothing_and_is_back_within_two_seconds() {
-    const ROUNDS: u32 = 4;
+    let kills = rounds(4, 20);
     let (servers, app) = start().await;
     let mut load = Load::start(&app);
     let (mut slowest_refusal, mut slowest_return) = (Duration::ZERO, Duration::ZERO);
-    for _ in 0..ROUNDS {
+    for _ in 0..kills {
         load.more(200, 50).await;
         servers.kill_broker();
         slowest_refusal = slowest_refusal.max(until(&app, 503).await.0);
@@ -55,7 +55,7 @@ async fn f4_a_broker_that_is_killed_loses_nothing_and_is_back_within_two_seconds
     }
     load.more(200, 50).await;
     load.stop().await;
-    println!("{ROUNDS} kills: 503 after {slowest_refusal:?} at most, 200 again {slowest_return:?} after the broker");
+    println!("{kills} kills: 503 after {slowest_refusal:?} at most, 200 again {slowest_return:?} after the broker");
     assert!(slowest_refusal <= REFUSED_WITHIN && slowest_return <= BACK_WITHIN);
     load.check(&app).await;
     app.end().await;
@@ -66,7 +66,7 @@ async fn f5_a_broker_that_stops_or_closes_every_connection_is_back_without_a_han
     let (servers, app) = start().await;
     let mut load = Load::start(&app);
     let mut slowest = Duration::ZERO;
-    for round in 0..4 {
+    for round in 0..rounds(4, 40) {
         load.more(200, 50).await;
         if round % 2 == 0 {
             servers.rabbitmqctl(&["stop_app"]);

@@ -10,11 +10,10 @@ use tokio::task::JoinSet;
 
 use crate::harness::dice::Dice;
 use crate::harness::process::Process;
-use crate::harness::{Engine, SECRET, TestApp, eventually, now_seconds, terra_says, within};
+use crate::harness::{Engine, SECRET, TestApp, eventually, now_seconds, rounds, terra_says, within};
 
 crate::on_every_engine!(a_crash_loses_and_doubles_nothing);
 
-const ROUNDS: u32 = 50;
 const SENDERS: usize = 6;
 const USERS: u64 = 7;
 
@@ -22,6 +21,7 @@ const USERS: u64 = 7;
 type Accepted = Arc<Mutex<BTreeMap<String, String>>>;
 
 async fn a_crash_loses_and_doubles_nothing(engine: Engine) {
+    let kills = rounds(50, 200);
     let seed = u64::from(std::process::id()) ^ now_seconds().unsigned_abs();
     println!("seed {seed}");
     let mut dice = Dice::new(seed);
@@ -36,7 +36,7 @@ async fn a_crash_loses_and_doubles_nothing(engine: Engine) {
     for _ in 0..SENDERS {
         senders.spawn(send(app.http.clone(), app.webhook_url(), accepted.clone(), next.clone(), stop.clone()));
     }
-    for _ in 0..ROUNDS {
+    for _ in 0..kills {
         tokio::time::sleep(Duration::from_millis(20 + dice.up_to(400))).await;
         app.processes[0].kill();
         app.processes[0] = Process::serve("receive,work,api", &app.settings, false).await;
@@ -56,7 +56,8 @@ async fn a_crash_loses_and_doubles_nothing(engine: Engine) {
         settled >= accepted.len() && app.events().await.len() >= accepted.len()
     })
     .await;
-    check(&app, &accepted).await;
+    let (records, events) = check(&app, &accepted).await;
+    println!("{} accepted over {kills} crashes, {records} records, {events} events", accepted.len());
     app.end().await;
 }
 
@@ -88,7 +89,8 @@ async fn send(http: reqwest::Client, url: String, accepted: Accepted, next: Arc<
     }
 }
 
-async fn check(app: &TestApp, accepted: &BTreeMap<String, String>) {
+/// Answers how many records and events there are.
+async fn check(app: &TestApp, accepted: &BTreeMap<String, String>) -> (usize, usize) {
     assert!(accepted.len() > 200, "only {} were accepted: no load", accepted.len());
     let mut kept: BTreeMap<String, u32> = BTreeMap::new();
     for user in accepted.values().collect::<BTreeSet<_>>() {
@@ -120,5 +122,5 @@ async fn check(app: &TestApp, accepted: &BTreeMap<String, String>) {
     );
     let positions: Vec<i64> = events.iter().map(|event: &Value| event["position"].as_i64().unwrap()).collect();
     assert!(positions.iter().copied().eq(1..=positions.len() as i64), "the log has gaps");
-    println!("{} accepted over {ROUNDS} crashes, {} records, {} events", accepted.len(), kept.len(), events.len());
+    (kept.len(), events.len())
 }

@@ -7,14 +7,12 @@ use serde_json::{Value, json};
 
 use crate::harness::load::Load;
 use crate::harness::process::Process;
-use crate::harness::{Engine, TestApp, eventually, terra_says, within};
+use crate::harness::{Engine, TestApp, eventually, rounds, terra_says, within};
 
 crate::on_every_engine!(
     a_crash_at_any_named_point_loses_and_doubles_nothing,
     a_delivery_that_ends_its_worker_is_isolated_and_its_neighbours_are_processed,
 );
-
-const ROUNDS: u64 = 2;
 
 /// A process that serves reaches each of these within this.
 const REACHED_WITHIN: Duration = Duration::from_secs(40);
@@ -46,7 +44,7 @@ async fn a_crash_at_any_named_point_loses_and_doubles_nothing(engine: Engine) {
     };
     let mut load = Load::start(&app);
     let mut day = 0;
-    for round in 0..ROUNDS {
+    for round in 0..u64::from(rounds(2, 20)) {
         for (index, point) in (0_u64..).zip(POINTS.iter().chain(&own)) {
             app.processes[0].kill();
             let mut settings = app.settings.clone();

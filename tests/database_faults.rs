@@ -8,7 +8,7 @@ use crate::harness::load::Load;
 use crate::harness::process::Process;
 use crate::harness::servers::Servers;
 use crate::harness::volume::Volume;
-use crate::harness::{Engine, Options, TestApp, eventually, now_seconds, terra_says, within};
+use crate::harness::{Engine, Options, TestApp, eventually, now_seconds, rounds, terra_says, within};
 
 /// Workers are at work again so soon after the database answers.
 const RESUMED_WITHIN: Duration = Duration::from_secs(5);
@@ -38,7 +38,7 @@ async fn f13_a_database_that_restarts_or_is_killed_is_not_noticed_at_the_door() 
     let app = TestApp::start_with(Engine::Cluster, Options::default().servers(&servers.at)).await;
     let mut load = Load::start(&app);
     let mut slowest = Duration::ZERO;
-    for round in 0..6 {
+    for round in 0..rounds(6, 60) {
         load.more(200, 50).await;
         match round % 3 {
             0 => servers.pg_ctl(&["restart", "--mode=fast"]),
@@ -64,14 +64,14 @@ async fn f13_a_database_that_restarts_or_is_killed_is_not_noticed_at_the_door() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f14_a_connection_cut_in_the_middle_of_anything_leaves_exact_effects() {
-    const CUTS: u32 = 60;
+    let cuts = rounds(60, 1_000);
     let seed = now_seconds().unsigned_abs();
     println!("seed {seed}");
     let mut dice = Dice::new(seed);
     let mut app = TestApp::start_with(Engine::Cluster, Options::default().through_proxies(true, true)).await;
     let proxies = app.proxies.take().unwrap();
     let mut load = Load::start(&app);
-    for cut in 0..CUTS {
+    for cut in 0..cuts {
         load.more(200, 5).await;
         if cut % 10 == 9 {
             // A host that vanishes: nothing is closed.
@@ -84,7 +84,7 @@ async fn f14_a_connection_cut_in_the_middle_of_anything_leaves_exact_effects() {
         proxies.database.open();
     }
     let slow = until_processed(&app, "after-all").await;
-    println!("{CUTS} cuts; the last delivery was processed after {slow:?}");
+    println!("{cuts} cuts; the last delivery was processed after {slow:?}");
     load.stop().await;
     load.check(&app).await;
     assert_eq!(app.metric("landfall_dead_letters").await, 0.0);

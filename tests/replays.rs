@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use crate::harness::load::Load;
 use crate::harness::poison::POISON;
 use crate::harness::process::Process;
-use crate::harness::{Engine, Options, TestApp, eventually, now, terra_says, within};
+use crate::harness::{Engine, Options, TestApp, eventually, now, rounds, terra_says, within};
 
 crate::on_every_engine!(
-    a_thousand_are_replayed_twice_while_others_arrive,
+    many_are_replayed_twice_while_others_arrive,
     a_run_that_is_killed_half_way_finishes_exactly,
     another_worker_goes_on_where_one_was_killed,
     a_run_is_cancelled_and_started_again,
@@ -61,9 +61,11 @@ async fn billed(app: &TestApp) -> BTreeMap<String, (u64, u64)> {
         .collect()
 }
 
-async fn a_thousand_are_replayed_twice_while_others_arrive(engine: Engine) {
+async fn many_are_replayed_twice_while_others_arrive(engine: Engine) {
     const PEOPLE: usize = 10;
-    const EACH: usize = 100;
+    let each = rounds(100, 1_000) as usize;
+    // Every tenth comes in two versions.
+    let all = PEOPLE * each * 11 / 10;
     let app = TestApp::start_with(engine, Options::default().set("LANDFALL_BACKFILL_DAYS", "0")).await;
     let person = |number: usize| format!("person-{}", number % PEOPLE);
     for number in 0..PEOPLE {
@@ -73,7 +75,7 @@ async fn a_thousand_are_replayed_twice_while_others_arrive(engine: Engine) {
     app.quiet().await;
     let newest_ms = now().as_millisecond();
     // Every tenth activity comes in two versions; the newer one must stay.
-    let numbers: Vec<usize> = (0..PEOPLE * EACH).collect();
+    let numbers: Vec<usize> = (0..PEOPLE * each).collect();
     for some in numbers.chunks(20) {
         join_all(some.iter().map(|number| {
             let (app, person) = (&app, person(*number));
@@ -106,9 +108,12 @@ async fn a_thousand_are_replayed_twice_while_others_arrive(engine: Engine) {
         };
         let ((code, said), ()) = tokio::join!(landfall(&app, &run), overtake);
         assert_eq!(code, 0, "{said}");
-        assert!(said.contains("1100 deliveries of 10 Terra users"), "{said}");
-        assert!(said.contains("(1100 activity): 0 would change something, 1100 nothing"), "{said}");
-        assert!(said.contains("Done: 1100 of 1100 replayed: 0 changed something, 1100 nothing."), "{said}");
+        assert!(said.contains(&format!("{all} deliveries of {PEOPLE} Terra users")), "{said}");
+        assert!(said.contains(&format!("({all} activity): 0 would change something, {all} nothing")), "{said}");
+        assert!(
+            said.contains(&format!("Done: {all} of {all} replayed: 0 changed something, {all} nothing.")),
+            "{said}"
+        );
         load.more(200, 20).await;
     }
     load.stop().await;
@@ -147,7 +152,7 @@ async fn a_thousand_are_replayed_twice_while_others_arrive(engine: Engine) {
         assert!(audited.iter().all(|entry| entry["actor"] == "local"));
     }
     let last = app.all("/v1/replays").await[0]["id"].as_str().unwrap().to_owned();
-    assert_eq!(app.all(&format!("/v1/deliveries?replay={last}")).await.len(), 1_100);
+    assert_eq!(app.all(&format!("/v1/deliveries?replay={last}")).await.len(), all);
     app.end().await;
 }
 

@@ -23,7 +23,7 @@ use crate::harness::{Engine, now_seconds};
 crate::on_every_engine!(what_was_answered_2xx_takes_effect_exactly_once_under_every_fault);
 
 /// A slice in every run of the tests; the long one is asked for by the environment.
-const SECONDS: u64 = 75;
+const SECONDS: u64 = 90;
 
 fn asked(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())

@@ -125,6 +125,7 @@ mod reference_is_the_user {
         backfill::a_large_request_that_we_did_not_make_has_an_account_too,
         backfill::a_day_that_two_wish_for_completes_both,
         backfill::accounts_go_ninety_days_after_they_were_closed,
+        fetch::a_clock_a_day_ahead_keeps_no_request_for_a_day,
         fetch::a_fetcher_taken_for_dead_is_fenced_off,
         fetch::the_pace_bounds_what_is_leased,
         fetch::fetchers_side_by_side_lease_different_jobs,

@@ -41,6 +41,9 @@ pub trait Queue: Send + Sync {
     /// Opens a consumer over all lanes. Dropping it gives its unacknowledged jobs back.
     async fn consume(&self) -> Result<Box<dyn Consumer>, QueueError>;
 
+    /// Takes what the queue itself has set aside because it came back too often, for at most about `max` jobs.
+    async fn lease_set_aside(&self, max: usize) -> Result<SetAside, QueueError>;
+
     /// Hands events to the company's services: persistent and confirmed, not mandatory (no subscriber is no failure).
     /// Returns once all are confirmed. An engine without an exchange has nothing to do: the log is the delivery.
     async fn publish_events(&self, events: &[Published]) -> Result<(), PublishError>;
@@ -81,6 +84,15 @@ impl Lease {
     pub async fn ack(self) -> Result<(), QueueError> {
         self.receipt.ack().await
     }
+}
+
+/// What a queue has set aside.
+#[derive(Default)]
+pub struct SetAside {
+    /// Every job is a suspect.
+    pub lease: Option<Lease>,
+    /// Messages that are no deliveries of ours: left where they are.
+    pub foreign: u64,
 }
 
 /// What an engine needs to acknowledge a lease.

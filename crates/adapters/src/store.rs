@@ -755,6 +755,8 @@ pub trait Store: Send + Sync {
     /// Applies missing migrations, under a lock; answers the versions applied. Safe to run from many processes at once.
     async fn migrate(&self) -> Result<Vec<u32>, StoreError>;
     async fn ping(&self) -> Result<(), StoreError>;
+    /// What time it is there; `None` where it has no clock but ours.
+    async fn clock(&self) -> Result<Option<Timestamp>, StoreError>;
     /// Creates the partitions of the coming days, drops ledger rows older than `keep_deliveries`, `processed` rows
     /// older than 90 days, and sessions a day past their end. Payloads that nothing needs any more are among
     /// [`Store::unneeded_payloads`] from the same transaction on.

@@ -75,6 +75,7 @@ pub(crate) struct Config {
     /// Events a month per connection that Terra does not charge.
     pub(crate) usage_free_monthly: u64,
     pub(crate) workers: usize,
+    pub(crate) shutdown_delay: Duration,
     pub(crate) shutdown_grace: Duration,
     pub(crate) log: String,
     pub(crate) log_json: Option<bool>,

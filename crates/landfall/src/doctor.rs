@@ -11,19 +11,18 @@ use adapters::queue::QueueError;
 use adapters::queue::rabbitmq::management::Management;
 use adapters::queue::rabbitmq::{self, Difference, Problem, RabbitSettings};
 use adapters::store::{Schema, Store, StoreError};
-use adapters::terra_client::TerraClient;
 use bytes::Bytes;
 use domain::doctor::broker::TopologyFact;
 use domain::doctor::database::SchemaFact;
 use domain::doctor::host::{DataDir, Place};
 use domain::doctor::{Area, Finding, account, broker, database, host};
+use jiff::SignedDuration;
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp};
 use terra::signature::{Secret, sign};
 use uuid::Uuid;
 
 use crate::config::{Config, Engines, TerraEnvironment};
-use crate::wiring;
+use crate::{clocks, wiring};
 
 /// Secrets that stand in our own files.
 const PUBLIC_SECRETS: [&str; 4] = [
@@ -46,7 +45,7 @@ pub(crate) async fn examine(config: &Config) -> anyhow::Result<Vec<Finding>> {
     let (terra, by_terra) = terra?;
     findings.extend([database, broker?, terra].into_iter().flatten());
     findings.push(payloads);
-    findings.extend(clocks(config, [("Terra", by_terra), ("the database", by_database)]));
+    findings.extend(compared(config, [("Terra", by_terra), ("the database", by_database)]));
     if matches!(config.engines, Engines::Embedded) || place(config).is_local() {
         findings.push(host::data_dir(&data_dir(&local_folder(config))));
     }
@@ -65,17 +64,11 @@ fn secrets(environment: &TerraEnvironment) -> Finding {
     host::secrets(&environment.name, environment.secrets.len(), is_public)
 }
 
-fn clocks(config: &Config, others: [(&str, Option<SignedDuration>); 2]) -> Vec<Finding> {
+fn compared(config: &Config, others: [(&str, Option<SignedDuration>); 2]) -> Vec<Finding> {
     let tolerance = config.signature_tolerance;
     let known = others.into_iter().filter_map(|(other, ahead)| Some(host::clock(other, ahead?, tolerance)));
     let known: Vec<Finding> = known.collect();
     if known.is_empty() { vec![host::no_other_clock()] } else { known }
-}
-
-/// How far our clock is ahead of one that was read in between.
-fn ahead(before: Timestamp, theirs: Timestamp, after: Timestamp) -> SignedDuration {
-    let half = after.duration_since(before) / 2;
-    before.checked_add(half).unwrap_or(after).duration_since(theirs)
 }
 
 async fn database(config: &Config) -> anyhow::Result<(Vec<Finding>, Option<SignedDuration>)> {
@@ -96,7 +89,7 @@ async fn database(config: &Config) -> anyhow::Result<(Vec<Finding>, Option<Signe
         Ok((facts, now)) => {
             let mut findings = database::judge(&facts);
             findings.push(database::schema(schema_fact(schema)));
-            (findings, Some(ahead(before, now, after)))
+            (findings, Some(clocks::ahead(before, now, after)))
         }
     })
 }
@@ -152,7 +145,7 @@ async fn terra(config: &Config) -> anyhow::Result<(Vec<Finding>, Option<SignedDu
         let tried = match clients.get(&environment.name) {
             None => None,
             Some(client) => {
-                by_terra = clock_of(client).await.or(by_terra);
+                by_terra = clocks::of_terra(client, &Clock::system()).await.or(by_terra);
                 let tried = client.subscriptions(0, 1, TERRA_WITHIN).await;
                 Some(tried.map(drop).map_err(|error| error.to_string()))
             }
@@ -161,13 +154,6 @@ async fn terra(config: &Config) -> anyhow::Result<(Vec<Finding>, Option<SignedDu
         findings.push(destination(config, environment).await?);
     }
     Ok((findings, by_terra))
-}
-
-async fn clock_of(client: &TerraClient) -> Option<SignedDuration> {
-    let clock = Clock::system();
-    let before = clock.now();
-    let theirs = client.clock().await.ok()??;
-    Some(ahead(before, theirs, clock.now()))
 }
 
 async fn destination(config: &Config, environment: &TerraEnvironment) -> anyhow::Result<Finding> {
@@ -304,12 +290,5 @@ mod tests {
         assert_eq!(soft_limit(limits), Some(1_024));
         assert_eq!(soft_limit("Max open files unlimited unlimited files"), Some(u64::MAX));
         assert_eq!(soft_limit(""), None);
-    }
-
-    #[test]
-    fn the_middle_of_the_question_is_when_the_other_clock_was_read() {
-        let at = |seconds: i64| Timestamp::from_second(seconds).unwrap();
-        assert_eq!(ahead(at(10), at(10), at(14)).as_secs(), 2);
-        assert_eq!(ahead(at(10), at(60), at(10)).as_secs(), -50);
     }
 }

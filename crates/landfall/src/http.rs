@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use actix_web::dev::Server;
+use actix_web::dev::{Server, Service, ServiceResponse};
+use actix_web::http::ConnectionType;
 use actix_web::{App as ActixApp, HttpServer, web};
 use anyhow::Context;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -87,9 +88,14 @@ pub(crate) fn public_server(listener: TcpListener, app: App, door: webhook::Door
     let receives = app.roles.receive;
     let server = HttpServer::new(move || {
         let paths = app.config.webhook_paths.clone();
+        let stop = app.stop.clone();
         ActixApp::new()
             .app_data(app.clone())
             .app_data(door.clone())
+            .wrap_fn(move |request, service| {
+                let (answering, stop) = (service.call(request), stop.clone());
+                async move { answering.await.map(|answer| closing(answer, &stop)) }
+            })
             .route("/livez", web::get().to(probes::livez))
             .configure(|config| {
                 if receives {
@@ -99,6 +105,15 @@ pub(crate) fn public_server(listener: TcpListener, app: App, door: webhook::Door
             })
     });
     listen!(server, listener, grace, num_workers())
+}
+
+/// From the soft stop on every answer is the last of its connection: a connection that is kept would be closed under a
+/// request that is on its way.
+fn closing<B>(mut answer: ServiceResponse<B>, stop: &CancellationToken) -> ServiceResponse<B> {
+    if stop.is_cancelled() {
+        answer.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+    }
+    answer
 }
 
 /// The internal listener: API, metrics, probes.

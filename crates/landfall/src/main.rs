@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 mod backfills;
 mod bench;
+mod clocks;
 mod command;
 mod config;
 mod connect;
@@ -27,6 +28,7 @@ mod resolving;
 mod retrying;
 mod roles;
 mod running;
+mod set_aside;
 mod silence;
 mod telemetry;
 mod upkeep;

@@ -21,8 +21,8 @@ use crate::roles::Roles;
 use crate::telemetry::{DoorMetrics, UPKEEP_EVERY};
 use crate::wiring::{self, Ports};
 use crate::{
-    backfills, downloads, drift, erase, fetcher, quarantine, reconcile, recover, relay, replay, resolving, retrying,
-    silence, upkeep, worker,
+    backfills, clocks, downloads, drift, erase, fetcher, quarantine, reconcile, recover, relay, replay, resolving,
+    retrying, set_aside, silence, upkeep, worker,
 };
 
 /// For publishes in flight when everything that publishes has ended.
@@ -60,6 +60,8 @@ pub(crate) struct Running {
     lifecycle: Lifecycle,
     roles: Roles,
     public: Option<ServerHandle>,
+    /// Cancelled when no webhook can come any more.
+    public_closed: CancellationToken,
     internal: ServerHandle,
     store_fits: Arc<AtomicBool>,
 }
@@ -92,17 +94,28 @@ pub(crate) fn start(
     let internal = http::internal_server(listeners.internal, app.clone())?;
     let internal_handle = internal.handle();
     lifecycle.adapters.spawn(serve_to_end(internal));
+    let public_closed = CancellationToken::new();
     let public_handle = if roles.receive {
         let public = http::public_server(listeners.public, app, door)?;
         let handle = public.handle();
         lifecycle.adapters.spawn(serve_to_end(public));
-        lifecycle.spawn(quarantine::run(keeper, ports.clone(), config.clone(), lifecycle.stop.clone()));
+        lifecycle.spawn(quarantine::run(keeper, ports.clone(), config.clone(), public_closed.clone()));
         Some(handle)
     } else {
         None
     };
+    lifecycle.spawn(clocks::run(ports.clone(), config.clone(), lifecycle.stop.clone()));
     lifecycle.spawn(drain_metrics(metrics, lifecycle.stop.clone()));
-    Ok(Running { config, ports, lifecycle, roles, public: public_handle, internal: internal_handle, store_fits })
+    Ok(Running {
+        config,
+        ports,
+        lifecycle,
+        roles,
+        public: public_handle,
+        public_closed,
+        internal: internal_handle,
+        store_fits,
+    })
 }
 
 impl Running {
@@ -196,6 +209,7 @@ impl Running {
             tasks.spawn(worker::run(ports.clone(), config.clone(), stop()));
         }
         tasks.spawn(retrying::run(ports.clone(), config.clone(), stop()));
+        tasks.spawn(set_aside::run(ports.clone(), stop()));
         tasks.spawn(downloads::run(ports.clone(), config.clone(), stop()));
         tasks.spawn(relay::run(ports.clone(), stop()));
         for _ in 0..config.workers {
@@ -214,13 +228,16 @@ impl Running {
         }
     }
 
-    /// Orderly end: not ready, nothing new, what was accepted is finished, the adapters last.
+    /// Orderly end: not ready, then nothing new, what was accepted is finished, the adapters last.
     pub(crate) async fn end(self) {
         let grace = self.config.shutdown_grace;
         self.lifecycle.stop.cancel();
         if let Some(public) = &self.public {
+            // Whoever spreads the load looks every few seconds; until then a closed door would be a lost request.
+            tokio::time::sleep(self.config.shutdown_delay).await;
             public.stop(true).await;
         }
+        self.public_closed.cancel();
         self.lifecycle.end_tasks(grace).await;
         self.ports.queue.close(QUEUE_GRACE).await;
         self.internal.stop(true).await;

@@ -31,6 +31,7 @@ pub(crate) const PUBLISH_FAILURES: &str = "landfall_publish_failures_total";
 pub(crate) const QUEUE_DEPTH: &str = "landfall_queue_depth";
 pub(crate) const QUEUE_WAITING: &str = "landfall_queue_waiting";
 pub(crate) const QUEUE_OLDEST: &str = "landfall_queue_oldest_age_seconds";
+pub(crate) const QUEUE_FOREIGN: &str = "landfall_queue_foreign_messages";
 pub(crate) const PROCESSED: &str = "landfall_deliveries_processed_total";
 pub(crate) const END_TO_END: &str = "landfall_delivery_end_to_end_seconds";
 pub(crate) const DEAD_LETTERS: &str = "landfall_dead_letters";
@@ -63,6 +64,7 @@ pub(crate) const PAYLOADS_BYTES: &str = "landfall_payloads_bytes";
 pub(crate) const ERASURES_OPEN: &str = "landfall_erasures_open";
 pub(crate) const STORE_BYTES: &str = "landfall_store_bytes";
 pub(crate) const ERASURES: &str = "landfall_erasures_total";
+pub(crate) const CLOCK_AHEAD: &str = "landfall_clock_ahead_seconds";
 pub(crate) const LATE: &str = "landfall_webhooks_late_total";
 
 /// Crates whose log lines may be of any level.
@@ -130,6 +132,7 @@ fn describe() {
         Unit::Seconds,
         "age of the oldest waiting delivery; with a broker, in the hands of this process"
     );
+    describe_gauge!(QUEUE_FOREIGN, "messages in the dead queue that are no deliveries of ours");
     describe_counter!(PROCESSED, "deliveries settled, by type and outcome");
     describe_histogram!(END_TO_END, Unit::Seconds, "from receipt to the commit of the effects");
     describe_gauge!(DEAD_LETTERS, "deliveries nobody will retry by itself");
@@ -166,6 +169,7 @@ fn describe() {
     describe_gauge!(ERASURES_OPEN, "erasures to which Terra has not agreed, or that are under way");
     describe_gauge!(STORE_BYTES, Unit::Bytes, "what the store takes on disk, by part");
     describe_counter!(ERASURES, "people and connections erased, here and at Terra, by cause");
+    describe_gauge!(CLOCK_AHEAD, Unit::Seconds, "how far our clock is ahead of another's; below 0: behind");
     describe_counter!(LATE, "genuine deliveries older than the tolerance");
     describe_counter!(DOWNLOADS, "payloads that Terra left in storage, by outcome");
     describe_counter!(DRIFT, "deliveries with something Terra's schema does not have, once per path, by type");

@@ -273,11 +273,13 @@ impl From<PayloadError> for Unprepared {
 
 async fn try_prepare(job: &Job, attempt: u32, context: &Context, ports: &Ports) -> Result<Prepared, Unprepared> {
     let bytes = ports.payloads.unseal(&job.body).await?;
-    #[cfg(feature = "failpoints")]
-    poison(&bytes);
     let delivery = job.delivery.clone();
-    let plan = catch_unwind(AssertUnwindSafe(|| plan::plan(delivery, &bytes, context)))
-        .map_err(|_| Unprepared::Failed(Failure::Panicked))?;
+    let planning = || {
+        #[cfg(feature = "failpoints")]
+        bugs(&bytes);
+        plan::plan(delivery, &bytes, context)
+    };
+    let plan = catch_unwind(AssertUnwindSafe(planning)).map_err(|_| Unprepared::Failed(Failure::Panicked))?;
     let mut documents = Vec::with_capacity(plan.records.len());
     for record in &plan.records {
         let id = derived_uuid(&[record.key.id().0.as_bytes(), plan.cause.id_bytes().as_slice()]);
@@ -287,10 +289,12 @@ async fn try_prepare(job: &Job, attempt: u32, context: &Context, ports: &Ports) 
     Ok(Prepared { plan, body: job.body.clone(), documents, attempt, replay: None })
 }
 
-/// Where a test may have a payload of its own end the process, as a bug of ours might.
+/// Where a test may have a payload of its own end the process, or panic, as a bug of ours might.
 #[cfg(feature = "failpoints")]
-fn poison(bytes: &[u8]) {
-    fail_point!("poison", bytes.windows(6).any(|window| window == b"poison"), |_| std::process::abort());
+fn bugs(bytes: &[u8]) {
+    let holds = |word: &[u8]| bytes.windows(word.len()).any(|window| window == word);
+    fail_point!("poison", holds(b"poison"), |_| std::process::abort());
+    fail_point!("panicking", holds(b"panicking"), |_| panic!("a test asked for it"));
 }
 
 /// Applies a batch; the inner error is the constraint that refused it.

@@ -19,6 +19,7 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: cargo xtask test                     format, lints, alarms, doc tests, and every test on both engines
        cargo xtask test -- FILTER...        only the tests that the test runner picks by these arguments
+       cargo xtask test --full -- FILTER... the same, as often as tests/README.md promises: many hours for all of them
        cargo xtask services                 the two services alone, until Ctrl-C; prints the variables to export
        cargo xtask torture [--seed N] [--minutes M] [--engine embedded|services]
                                             random load and faults (30 minutes an engine), then the books
@@ -29,7 +30,8 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
         ["test"] => steps::everything(),
-        ["test", "--", filter @ ..] => steps::only_tests(filter),
+        ["test", "--", filter @ ..] => steps::only_tests(filter, false),
+        ["test", "--full", "--", filter @ ..] => steps::only_tests(filter, true),
         ["services"] => services::until_interrupted(),
         ["conformance", "--schemas", folder] => conformance::check(std::path::Path::new(folder)),
         ["torture", wish @ ..] => torture::Wish::parse(wish).and_then(|wish| torture::run(&wish)),

@@ -23,6 +23,9 @@ const DOC_TESTS: &[&str] = &["test", "--doc", "--workspace", "--all-features"];
 const NEXTEST: &[&str] = &["nextest", "run", "--workspace", "--all-features"];
 const CARGO_TEST: &[&str] = &["test", "--workspace", "--tests", "--all-features", "--no-fail-fast"];
 
+/// Tells tests to try as often as is promised, and not as often as there is time for in every run.
+const FULL: &str = "LANDFALL_TEST_FULL";
+
 /// Every check and every test. A step that fails does not hide what the later ones would say.
 pub(crate) fn everything() -> Result<()> {
     let mut run = Run::begin()?;
@@ -40,11 +43,16 @@ pub(crate) fn everything() -> Result<()> {
     run.report()
 }
 
-/// The inner loop: the tests that `filter` picks, and nothing else.
-pub(crate) fn only_tests(filter: &[&str]) -> Result<()> {
+/// The inner loop: the tests that `filter` picks, and nothing else; `full` as often as is promised of them.
+pub(crate) fn only_tests(filter: &[&str], full: bool) -> Result<()> {
     let mut run = Run::begin()?;
-    if let Some(environment) = run.services_up() {
+    if let Some(mut environment) = run.services_up() {
         let runner = if has_nextest() { NEXTEST } else { CARGO_TEST };
+        if full {
+            environment.push((FULL.to_owned(), "1".to_owned()));
+            environment.push(("NEXTEST_PROFILE".to_owned(), "full".to_owned()));
+            environment.push(("PROPTEST_CASES".to_owned(), "100000".to_owned()));
+        }
         run.cargo(&[runner, filter].concat(), &environment);
     }
     println!("\nPart of the tests only: no format, lints or doc tests.");

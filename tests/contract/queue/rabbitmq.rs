@@ -13,8 +13,8 @@ use futures_util::StreamExt;
 use futures_util::future::join_all;
 use lapin::BasicProperties;
 use lapin::options::{
-    BasicConsumeOptions, BasicPublishOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions,
-    QueueDeleteOptions,
+    BasicConsumeOptions, BasicGetOptions, BasicNackOptions, BasicPublishOptions, ExchangeDeleteOptions,
+    QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
 
@@ -203,13 +203,49 @@ async fn a_message_that_is_not_ours_is_set_aside() {
     rig.queue().publish(sent.clone()).await.unwrap();
     let mut consumer = rig.queue().consume().await.unwrap();
     assert_eq!(take(&mut consumer, 1).await, [sent]);
-    let dead = rig.name("dead");
-    eventually("both are in the dead queue", || async {
+    dead(&rig, 2).await;
+    rig.end().await;
+}
+
+/// Messages in the dead queue, once there are as many.
+async fn dead(rig: &Rig, count: u32) {
+    let (channel, name) = (rig.channel().await, rig.name("dead"));
+    eventually("the dead queue is as full as it should be", || async {
         let options = QueueDeclareOptions::durable().passive();
-        let asking = channel.queue_declare(dead.as_str().into(), options, FieldTable::default());
-        asking.await.unwrap().message_count() == 2
+        let asking = channel.queue_declare(name.as_str().into(), options, FieldTable::default());
+        asking.await.unwrap().message_count() == count
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_broker_set_aside_is_leased_and_what_is_foreign_stays() {
+    let mut rig = Rig::new().await;
+    let channel = rig.channel().await;
+    let key = rig.name("dead").into();
+    let options = BasicPublishOptions::default();
+    channel.basic_publish("".into(), key, options, b"who knows", BasicProperties::default()).await.unwrap();
+    let sent = jobs(Lane::Live, 2);
+    for job in &sent {
+        rig.queue().publish(job.clone()).await.unwrap();
+        // What comes back too often takes the same way.
+        let live = rig.name("deliveries.live");
+        let got = channel.basic_get(live.into(), BasicGetOptions::default()).await.unwrap().unwrap();
+        got.acker.nack(BasicNackOptions { requeue: false, ..Default::default() }).await.unwrap();
+    }
+    dead(&rig, 3).await;
+    let found = rig.queue().lease_set_aside(10).await.unwrap();
+    let lease = found.lease.unwrap();
+    assert_eq!((lease.jobs.clone(), found.foreign), (sent.clone(), 1));
+    assert_eq!(lease.suspects, sent.iter().map(|job| job.delivery.id).collect());
+    drop(lease);
+    dead(&rig, 3).await;
+    let one = rig.queue().lease_set_aside(1).await.unwrap().lease.unwrap();
+    assert_eq!(one.jobs.len(), 1);
+    one.ack().await.unwrap();
+    let rest = rig.queue().lease_set_aside(10).await.unwrap();
+    assert_eq!(rest.lease.unwrap().jobs.len(), 1);
+    assert_eq!(rest.foreign, 1);
     rig.end().await;
 }
 

@@ -1,5 +1,7 @@
 //! Fetch jobs: leased within a pace, fenced, once per connect.
 
+use std::time::Duration;
+
 use adapters::store::{FetchAsk, FetchFilter, FetchView, LeasedFetch, Store};
 use domain::fetch::{Budget, FetchJob, FetchOrigin, Pace, PauseScope, Reaction, Window};
 use domain::id::{AliasKey, BackfillId, Environment, FetchJobId};
@@ -45,6 +47,15 @@ async fn lease(store: &dyn Store, seconds: i64) -> Vec<LeasedFetch> {
 
 async fn fetches(store: &dyn Store) -> Vec<FetchView> {
     store.fetches(&FetchFilter::default(), &everything()).await.unwrap().items
+}
+
+pub(crate) async fn a_clock_a_day_ahead_keeps_no_request_for_a_day(store: &dyn Store) {
+    const DAY: i64 = 86_400;
+    enqueue(store, 1).await;
+    assert_eq!(lease(store, DAY).await.len(), 1);
+    assert_eq!(lease(store, 10).await, [], "hidden by a clock that is wrong");
+    store.upkeep(at(20), Duration::from_secs(14 * 86_400)).await.unwrap();
+    assert_eq!(lease(store, 21).await.len(), 1);
 }
 
 pub(crate) async fn a_fetcher_taken_for_dead_is_fenced_off(store: &dyn Store) {

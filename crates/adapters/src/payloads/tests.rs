@@ -50,8 +50,9 @@ async fn check(payloads: &Payloads, bytes: Bytes, stored: bool) -> Sealed {
 #[tokio::test]
 async fn every_size_and_form_comes_back_whole() {
     let payloads = Payloads::in_memory(INLINE_MAX);
-    assert_eq!(check(&payloads, Bytes::new(), false).await.0[..], [FORM_RAW]);
-    assert_eq!(check(&payloads, noise(300), false).await.size_in_row(), 301);
+    assert_eq!(check(&payloads, Bytes::new(), false).await.size_in_row(), CONTENT_AT);
+    assert_eq!(payloads.unseal(&Sealed::nothing()).await.unwrap(), Bytes::new());
+    assert_eq!(check(&payloads, noise(300), false).await.size_in_row(), CONTENT_AT + 300);
     let text = Bytes::from("steps ".repeat(100));
     assert!(check(&payloads, text, false).await.size_in_row() < 100);
     check(&payloads, noise(INLINE_MAX), false).await;
@@ -98,14 +99,27 @@ async fn one_cause_with_two_contents_has_two_objects() {
 #[tokio::test]
 async fn sealed_bytes_from_strangers_are_lost_but_harm_nothing() {
     let payloads = Payloads::in_memory(INLINE_MAX);
-    let mut bomb = vec![FORM_LZ4];
-    bomb.extend_from_slice(&u32::MAX.to_le_bytes());
-    bomb.extend_from_slice(&[0xff; 64]);
+    let content = [&u32::MAX.to_le_bytes()[..], &[0xff; 64]].concat();
+    let bomb = [&[FORM_LZ4][..], &checksum(FORM_LZ4, &content), &content].concat();
     let outside = [&[FORM_POINTER][..], br#"{"key":"../../etc/passwd","size":1,"sha256":""}"#].concat();
     let cases = [vec![], vec![9], vec![FORM_LZ4], vec![FORM_LZ4, 1, 0], bomb, vec![FORM_POINTER], outside];
     for case in cases {
         let result = payloads.unseal(&Sealed(case.clone().into())).await;
         assert!(matches!(result, Err(PayloadError::Lost(_))), "{case:?}: {result:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_bit_that_was_turned_anywhere_is_noticed() {
+    let payloads = Payloads::in_memory(INLINE_MAX);
+    for bytes in [Bytes::new(), noise(300), "steps ".repeat(100).into(), noise(INLINE_MAX + 1)] {
+        let sealed = payloads.seal(bytes, hint(1)).await.unwrap();
+        for bit in 0..sealed.0.len() * 8 {
+            let mut turned = sealed.0.to_vec();
+            turned[bit / 8] ^= 1 << (bit % 8);
+            let result = payloads.unseal(&Sealed(turned.into())).await;
+            assert!(matches!(result, Err(PayloadError::Lost(_))), "bit {bit} of {}", sealed.0.len());
+        }
     }
 }
 

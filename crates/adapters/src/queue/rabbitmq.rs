@@ -12,6 +12,7 @@ mod events;
 mod frames;
 pub mod management;
 mod publisher;
+mod set_aside;
 mod settings;
 mod topology;
 
@@ -28,7 +29,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Consumer, Depth, Job, PublishError, Queue, QueueError};
+use super::{Consumer, Depth, Job, PublishError, Queue, QueueError, SetAside};
 use crate::clock::Clock;
 use connection::Link;
 use consumer::Held;
@@ -94,6 +95,12 @@ impl Queue for RabbitQueue {
         let opening = consumer::open(&live, &self.settings.prefix, &self.held, &self.tasks);
         let consumer = within(CONSUME_DEADLINE, "open a consumer", opening).await?;
         Ok(Box::new(consumer))
+    }
+
+    async fn lease_set_aside(&self, max: usize) -> Result<SetAside, QueueError> {
+        let live = self.consuming.wait(ASK_DEADLINE).await?;
+        let leasing = set_aside::lease(&live, &self.settings.prefix, &self.held, &self.tasks, max);
+        within(CONSUME_DEADLINE, "look into the dead queue", leasing).await
     }
 
     async fn publish_events(&self, events: &[Published]) -> Result<(), PublishError> {

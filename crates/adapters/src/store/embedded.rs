@@ -798,6 +798,10 @@ impl Store for EmbeddedStore {
         Ok(self.embedded.ping().await?)
     }
 
+    async fn clock(&self) -> Result<Option<Timestamp>, StoreError> {
+        Ok(None)
+    }
+
     /// Deletes in small operations, so that receiving goes on between them.
     async fn upkeep(&self, now: Timestamp, keep_deliveries: Duration) -> Result<(), StoreError> {
         while self.write(move |connection| upkeep::step(connection, now, keep_deliveries)).await? {}

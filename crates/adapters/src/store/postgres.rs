@@ -834,6 +834,10 @@ impl Store for PostgresStore {
         single!(self, |db| db.command("SELECT 1"))
     }
 
+    async fn clock(&self) -> Result<Option<Timestamp>, StoreError> {
+        single!(self, |db| facts::clock(db))
+    }
+
     async fn upkeep(&self, now: Timestamp, keep_deliveries: Duration) -> Result<(), StoreError> {
         upkeep::run(&self.units, now, keep_deliveries).await
     }

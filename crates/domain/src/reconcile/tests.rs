@@ -214,7 +214,7 @@ fn story() -> impl Strategy<Value = Vec<Webhook>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_024))]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases.max(1_024)))]
 
     #[test]
     fn webhooks_in_any_order_and_reconciles_at_any_moment_end_alike(

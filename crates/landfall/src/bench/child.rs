@@ -31,6 +31,7 @@ impl Instance {
             .args(["serve", "--migrate", "--roles", roles])
             .env("LANDFALL_DATA_DIR", data.path())
             .env("LANDFALL_PUBLIC_ADDR", format!("127.0.0.1:{public}"))
+            .env("LANDFALL_SHUTDOWN_DELAY", "0s")
             .env("LANDFALL_INTERNAL_ADDR", format!("127.0.0.1:{internal}"))
             .env("LANDFALL_TERRA_SIGNING_SECRETS", secret)
             .env("LANDFALL_LOG", "warn")

@@ -50,6 +50,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     // dev is the embedded engine, whatever the surroundings say: nobody wants to try things out on a real database.
     raw.set("queue_url", "embedded");
     raw.set("store_url", "embedded");
+    // Nothing stands in front of it, and somebody waits for Ctrl-C.
+    raw.set("shutdown_delay", "0s");
     let secret = first_secret(&raw);
     let first_look = Config::check(raw.clone())?;
     let listeners = listeners(&first_look)?;

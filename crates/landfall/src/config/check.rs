@@ -78,6 +78,7 @@ impl Config {
             silence_every: check.parsed("silence_every", units::duration),
             usage_free_monthly: check.parsed("usage_free_monthly", number),
             workers: check.parsed("workers", number::<usize>).max(1),
+            shutdown_delay: check.parsed("shutdown_delay", units::duration),
             shutdown_grace: check.parsed("shutdown_grace", units::duration),
             log: check.text("log"),
             log_json: check

@@ -131,6 +131,11 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "events a month per connection that Terra does not charge; `stats` lists who is over",
     ),
     plain("workers", Some("2"), "consumers per process with the role `work`"),
+    plain(
+        "shutdown_delay",
+        Some("5s"),
+        "after SIGTERM: time in which a receiver is not ready and still accepts, for a load balancer to notice; `dev` takes none",
+    ),
     plain("shutdown_grace", Some("20s"), "time to finish what was accepted after SIGTERM"),
     plain("log", Some("info"), "level, or filters such as info,landfall=debug"),
     plain("log_format", None, "text or json (default: text on a terminal, else json)"),

@@ -1,8 +1,12 @@
 //! Reading a request's body under limits: size, time, and memory shared by all requests.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use actix_web::HttpResponse;
+use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::web::{Bytes, BytesMut, Payload};
 use futures_util::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -48,7 +52,7 @@ impl Budget {
 
 /// Reads at most `max` bytes. `announced` is the Content-Length, if there was one.
 pub(crate) async fn read(
-    mut payload: Payload,
+    payload: &mut Payload,
     announced: Option<usize>,
     max: usize,
     budget: &Budget,
@@ -77,5 +81,29 @@ pub(crate) async fn read(
             reserved *= 2;
         }
         bytes.extend_from_slice(&chunk);
+    }
+}
+
+/// The answer to a request whose body nobody read to its end: its connection is closed. A payload that is let go before
+/// the answer is written counts as one to be read on and thrown away, and of one in chunks that may take for ever.
+pub(crate) fn close_unread(response: HttpResponse, payload: Payload) -> HttpResponse {
+    response.map_body(|_, body| BoxBody::new(Unread { body, _payload: payload }))
+}
+
+/// Lives until the answer is written.
+struct Unread {
+    body: BoxBody,
+    _payload: Payload,
+}
+
+impl MessageBody for Unread {
+    type Error = Box<dyn std::error::Error>;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.get_mut().body).poll_next(context)
     }
 }

@@ -116,16 +116,19 @@ impl Refusal {
 
 async fn answer(
     request: &HttpRequest,
-    payload: web::Payload,
+    mut payload: web::Payload,
     app: &App,
     door: &Door,
     address: Address<'_>,
 ) -> HttpResponse {
     let started = Instant::now();
-    let (kind, outcome) = receive(request, payload, app, door, &address).await;
+    let (kind, outcome) = receive(request, &mut payload, app, door, &address).await;
     let (seen, response) = match outcome {
         Ok(id) => (telemetry::Door::Accepted, HttpResponse::Ok().json(json!({ "status": "accepted", "delivery": id }))),
-        Err(refusal) => refuse(&refusal),
+        Err(refusal) => {
+            let (seen, response) = refuse(&refusal);
+            (seen, body::close_unread(response, payload))
+        }
     };
     door.metrics.count(kind, seen, started.elapsed());
     response
@@ -133,7 +136,7 @@ async fn answer(
 
 async fn receive(
     request: &HttpRequest,
-    payload: web::Payload,
+    payload: &mut web::Payload,
     app: &App,
     door: &Door,
     address: &Address<'_>,

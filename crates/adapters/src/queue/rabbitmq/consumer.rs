@@ -1,7 +1,7 @@
 //! A consumer over all lanes: one channel and one subscription per lane.
 
 mod pump;
-mod receipt;
+pub(super) mod receipt;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use domain::delivery::Lane;
 use futures_util::future::{join_all, try_join_all};
 use jiff::Timestamp;
@@ -54,7 +53,7 @@ impl Held {
 }
 
 /// Counts jobs as held until it is dropped.
-struct HeldJobs {
+pub(super) struct HeldJobs {
     held: Arc<Held>,
     lane: Lane,
     jobs: u64,
@@ -62,7 +61,7 @@ struct HeldJobs {
 }
 
 impl HeldJobs {
-    fn new(held: &Arc<Held>, lane: Lane, jobs: usize, now: Timestamp) -> Self {
+    pub(super) fn new(held: &Arc<Held>, lane: Lane, jobs: usize, now: Timestamp) -> Self {
         let jobs = jobs as u64;
         let message = held.messages.fetch_add(1, Ordering::Relaxed);
         held.jobs[lane as usize].fetch_add(jobs, Ordering::Relaxed);
@@ -84,12 +83,12 @@ impl Drop for HeldJobs {
 }
 
 /// One message: acknowledged as a whole.
-struct Message {
-    jobs: Vec<Job>,
+pub(super) struct Message {
+    pub(super) jobs: Vec<Job>,
     /// The broker gave it to somebody before.
-    was_held: bool,
-    acker: Acker,
-    held: HeldJobs,
+    pub(super) was_held: bool,
+    pub(super) acker: Acker,
+    pub(super) held: HeldJobs,
 }
 
 struct LaneBuffer {
@@ -167,7 +166,7 @@ impl Consumer for RabbitConsumer {
             reject(&foreign).await?;
             if self.lanes.iter().any(|lane| !lane.messages.is_empty()) {
                 let messages = choose(&mut self.lanes, max.max(1));
-                return Ok(receipt::lease(messages, &self.tasks));
+                return Ok(receipt::lease(messages, None, &self.tasks));
             }
             let ended = || QueueError::Unavailable("the subscription ended".into());
             let arrival = self.inbox.recv().await.ok_or_else(ended)??;
@@ -181,15 +180,8 @@ impl RabbitConsumer {
     /// Decodes a message. One that is not ours is handed back, to be rejected.
     fn take_in(&mut self, arrival: Arrival) -> Option<Acker> {
         let Arrival { lane, delivery, held } = arrival;
-        let content_type = delivery.properties.content_type().as_ref();
-        let is_ours = content_type.is_some_and(|name| name.as_str() == frames::CONTENT_TYPE);
         let size = delivery.data.len();
-        let decoded = if is_ours {
-            frames::decode(Bytes::from(delivery.data)).map_err(|error| error.to_string())
-        } else {
-            Err("its content type is another".into())
-        };
-        match decoded {
+        match frames::read(&delivery.properties, delivery.data) {
             Ok(jobs) => {
                 if let Some(received_at) = jobs.iter().map(|job| job.delivery.received_at).min() {
                     held.received(received_at);

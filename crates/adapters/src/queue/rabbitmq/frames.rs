@@ -4,6 +4,7 @@
 //! sealed body. Lengths are four bytes, big-endian.
 
 use bytes::{Buf, BufMut, Bytes};
+use lapin::BasicProperties;
 
 use crate::payloads::Sealed;
 use crate::queue::Job;
@@ -19,6 +20,8 @@ const JOBS_MAX: usize = 10_000;
 /// The message is not one of ours; what is wrong, without its content.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Unreadable {
+    #[error("its content type is another")]
+    Foreign,
     #[error("it holds no delivery")]
     Empty,
     #[error("it holds more than {JOBS_MAX} deliveries")]
@@ -39,8 +42,16 @@ pub(super) fn encode<'a>(jobs: impl IntoIterator<Item = &'a Job>) -> Vec<u8> {
     message
 }
 
-/// Reads a message; bodies share its memory.
-pub(super) fn decode(mut message: Bytes) -> Result<Vec<Job>, Unreadable> {
+/// Reads a message as it came; bodies share its memory.
+pub(super) fn read(properties: &BasicProperties, data: Vec<u8>) -> Result<Vec<Job>, Unreadable> {
+    let content_type = properties.content_type().as_ref();
+    if content_type.is_none_or(|name| name.as_str() != CONTENT_TYPE) {
+        return Err(Unreadable::Foreign);
+    }
+    decode(Bytes::from(data))
+}
+
+fn decode(mut message: Bytes) -> Result<Vec<Job>, Unreadable> {
     let mut jobs = Vec::new();
     while message.has_remaining() {
         if jobs.len() == JOBS_MAX {

@@ -13,6 +13,9 @@ use super::{ASK_DEADLINE, RabbitSettings, unavailable, within};
 /// Returns to the queue before a message is set aside: a last guard against a crashing worker.
 const DELIVERY_LIMIT: i64 = 100;
 
+/// The dead queue keeps what was looked at and left there; without a limit of its own RabbitMQ 4 would drop it after 20.
+const DEAD_DELIVERY_LIMIT: i64 = 1_000_000;
+
 const NOT_FOUND: u16 = 404;
 const PRECONDITION_FAILED: u16 = 406;
 
@@ -62,15 +65,22 @@ pub(super) fn lane_queue(prefix: &str, lane: Lane) -> String {
     format!("{prefix}.deliveries.{}", lane.label())
 }
 
+pub(super) fn dead_queue(prefix: &str) -> String {
+    format!("{prefix}.dead")
+}
+
 /// Everything we need on the broker, in the order in which it can be made. No alternate exchange: it would turn an
 /// unroutable job into a confirmed one.
 pub fn describe_topology(prefix: &str) -> Vec<TopologyObject> {
-    let dead = format!("{prefix}.dead");
+    let dead = dead_queue(prefix);
     let quorum = ("x-queue-type", "quorum".to_owned());
     let mut objects = vec![
         TopologyObject::Exchange { name: deliveries_exchange(prefix), kind: "direct" },
         TopologyObject::Exchange { name: events_exchange(prefix), kind: "topic" },
-        TopologyObject::Queue { name: dead.clone(), arguments: vec![quorum.clone()] },
+        TopologyObject::Queue {
+            name: dead.clone(),
+            arguments: vec![quorum.clone(), ("x-delivery-limit", DEAD_DELIVERY_LIMIT.to_string())],
+        },
     ];
     for lane in Lane::ALL {
         let arguments = vec![

@@ -14,7 +14,7 @@ use crate::embedded::schema_version;
 use crate::payloads::Sealed;
 use crate::store::erasing::{BLANK, warn_of_dead};
 use crate::store::tx::Unneeded;
-use crate::store::{Schema, StoreError, judge_schema};
+use crate::store::{LEASE_MAX, Schema, StoreError, judge_schema};
 
 /// Rows of each table that one operation deletes: some milliseconds of the writer's time.
 const ROWS_MAX: usize = 500;
@@ -34,6 +34,24 @@ pub(super) fn schema(connection: &Connection) -> Result<Schema, StoreError> {
     }
     let readable_from = connection.prepare_cached(READABLE_FROM)?.query_row([], |row| row.get(0))?;
     Ok(judge_schema(version, readable_from))
+}
+
+/// What a clock that was wrong has hidden for longer than any lease lasts. Days that are spent when a request is
+/// answered were spent at the latest now.
+fn free_far_leases(connection: &Connection, now: Timestamp) -> Result<(), StoreError> {
+    const TURNS: &str = "
+        UPDATE fetch_turn SET due_at = ?1
+        WHERE (environment, terra_user_id, priority) IN
+            (SELECT environment, terra_user_id, priority FROM fetch_job WHERE state = 'queued' AND locked_until > ?2)";
+    const REQUESTS: &str =
+        "UPDATE fetch_job SET locked_until = NULL WHERE ?1 IS NOT NULL AND state = 'queued' AND locked_until > ?2";
+    const SPENT: &str = "UPDATE fetch_spend SET spent_at = ?1 WHERE spent_at > ?2";
+    const REFERENCES: &str =
+        "UPDATE resolution SET locked_until = NULL, run_at = ?1 WHERE user_id IS NULL AND locked_until > ?2";
+    for sql in [TURNS, REQUESTS, SPENT, REFERENCES] {
+        connection.prepare_cached(sql)?.execute(params![ms(now), ms(now + LEASE_MAX)])?;
+    }
+    Ok(())
 }
 
 /// One operation; true where there is more to delete.
@@ -81,6 +99,7 @@ pub(super) fn step(connection: &Connection, now: Timestamp, keep_deliveries: Dur
     let told = params![before(SUBJECT_KEPT), BLANK];
     connection.prepare_cached(FORGET_TOLD)?.execute(told)?;
 
+    free_far_leases(connection, now)?;
     let fetching = backfill_upkeep::step(connection, now, ROWS_MAX)?;
     Ok(fetching || [bodies.len(), processed, sessions, items, usage].contains(&ROWS_MAX))
 }

@@ -36,3 +36,9 @@ pub(super) async fn read(db: &Db, pool_max: usize) -> Result<(DatabaseFacts, Tim
     };
     Ok((facts, get(&row, "now")?))
 }
+
+const CLOCK: &str = "SELECT clock_timestamp() AS now";
+
+pub(super) async fn clock(db: &Db) -> Result<Option<Timestamp>, StoreError> {
+    db.row(CLOCK, &[]).await?.map(|row| get(&row, "now")).transpose()
+}

@@ -13,9 +13,9 @@ use super::row::{count, get};
 use super::unit::{Db, Units};
 use super::{backfill_upkeep, payloads};
 use crate::payloads::Sealed;
-use crate::store::StoreError;
 use crate::store::erasing::warn_of_dead;
 use crate::store::tx::Unneeded;
+use crate::store::{LEASE_MAX, StoreError};
 
 const LOCK_PARTITIONS: i32 = 0x6c66_0003;
 
@@ -67,8 +67,31 @@ pub(super) async fn run(units: &Units, now: Timestamp, keep_deliveries: Duration
     delete_old(units, DELETE_USAGE, before(now, KEEP_USAGE)).await?;
     delete_old(units, DELETE_REPLAY_ITEMS, before(now, KEEP_REPLAY_ITEMS)).await?;
     backfill_upkeep::run(units, now).await?;
+    units.keep(move |db| Box::pin(free_far_leases(db, now))).await?;
     let told = now.checked_sub(SUBJECT_KEPT).unwrap_or(Timestamp::MIN);
     units.single(move |db| Box::pin(async move { db.execute(FORGET_TOLD, &[&told]).await })).await?;
+    Ok(())
+}
+
+/// What a clock that was wrong has hidden for longer than any lease lasts. Days that are spent when a request is
+/// answered were spent at the latest now.
+async fn free_far_leases(db: &Db, now: Timestamp) -> Result<(), StoreError> {
+    const REQUESTS: &str = "
+        WITH freed AS (
+            UPDATE fetch_job SET locked_until = NULL
+             WHERE state = 'queued' AND locked_until > $2
+            RETURNING environment, terra_user_id, priority
+        )
+        UPDATE fetch_turn SET due_at = $1
+          FROM freed
+         WHERE fetch_turn.environment = freed.environment AND fetch_turn.terra_user_id = freed.terra_user_id
+           AND fetch_turn.priority = freed.priority";
+    const SPENT: &str = "UPDATE fetch_spend SET spent_at = $1 WHERE spent_at > $2";
+    const REFERENCES: &str =
+        "UPDATE resolution SET locked_until = NULL, run_at = $1 WHERE user_id IS NULL AND locked_until > $2";
+    for sql in [REQUESTS, SPENT, REFERENCES] {
+        db.execute(sql, &[&now, &(now + LEASE_MAX)]).await?;
+    }
     Ok(())
 }
 

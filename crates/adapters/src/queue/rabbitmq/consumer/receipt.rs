@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use async_trait::async_trait;
 use futures_util::future::try_join_all;
-use lapin::Acker;
 use lapin::options::{BasicAckOptions, BasicNackOptions};
+use lapin::{Acker, Channel};
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
@@ -13,7 +13,8 @@ use super::super::super::{Lease, QueueError, Receipt};
 use super::super::{ASK_DEADLINE, unavailable, within};
 use super::{HeldJobs, Message};
 
-pub(super) fn lease(messages: Vec<Message>, tasks: &TaskTracker) -> Lease {
+/// `channel`: that of the messages, if nobody else keeps it open.
+pub(in super::super) fn lease(messages: Vec<Message>, channel: Option<Channel>, tasks: &TaskTracker) -> Lease {
     let mut jobs = Vec::new();
     let mut held = Vec::new();
     let mut ackers = Vec::new();
@@ -26,7 +27,7 @@ pub(super) fn lease(messages: Vec<Message>, tasks: &TaskTracker) -> Lease {
         ackers.push(message.acker);
         held.push(message.held);
     }
-    let receipt = RabbitReceipt { ackers, tasks: tasks.clone(), _held: held };
+    let receipt = RabbitReceipt { ackers, tasks: tasks.clone(), _held: held, _channel: channel };
     Lease::new(jobs, suspects, Box::new(receipt))
 }
 
@@ -34,6 +35,7 @@ struct RabbitReceipt {
     ackers: Vec<Acker>,
     tasks: TaskTracker,
     _held: Vec<HeldJobs>,
+    _channel: Option<Channel>,
 }
 
 #[async_trait]
