@@ -385,8 +385,15 @@ impl TestApp {
 
     /// Tells the simulator something on its control routes.
     pub async fn terra_control(&self, route: &str, body: Value) -> Value {
-        let answer =
-            self.http.post(format!("{}/_simulator/{route}", self.terra.base_url())).json(&body).send().await.unwrap();
+        let url = format!("{}/_simulator/{route}", self.terra.base_url());
+        let begun = Instant::now();
+        let answer = loop {
+            // A machine that is busy enough closes connections before they have said anything.
+            match self.http.post(&url).json(&body).send().await {
+                Ok(answer) => break answer,
+                Err(error) => assert!(begun.elapsed() < SOON, "{route}: {error}"),
+            }
+        };
         assert!(answer.status().is_success(), "{route}: {}", answer.status());
         answer.json().await.unwrap()
     }

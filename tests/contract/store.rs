@@ -215,6 +215,7 @@ mod reference_is_resolved {
     contract!(store as Resolved on [embedded, postgres]: [
         resolver::a_reference_waits_for_its_resolver,
         resolver::an_unknown_reference_is_asked_again_later,
+        resolver::a_clock_a_day_ahead_keeps_no_question_for_a_day,
         resolver::two_references_of_one_user_join,
         resolver::two_references_of_two_users_are_in_dispute,
     ]);

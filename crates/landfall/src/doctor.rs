@@ -10,7 +10,7 @@ use adapters::payloads::{Hint, Payloads, PayloadsUrl};
 use adapters::queue::QueueError;
 use adapters::queue::rabbitmq::management::Management;
 use adapters::queue::rabbitmq::{self, Difference, Problem, RabbitSettings};
-use adapters::store::{Schema, Store, StoreError};
+use adapters::store::{Schema, StoreError, Upkeep};
 use bytes::Bytes;
 use domain::doctor::broker::TopologyFact;
 use domain::doctor::database::SchemaFact;

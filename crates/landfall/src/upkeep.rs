@@ -32,9 +32,13 @@ pub(crate) async fn run(ports: Ports, config: Arc<Config>, stop: CancellationTok
             Err(error) => warn!(%error, "cannot do the upkeep now"),
         }
         tokio::select! {
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => break,
             () = tokio::time::sleep(EVERY) => {}
         }
+    }
+    // The next process need not wait for it to run out.
+    if let Err(error) = ports.store.let_go(lease).await {
+        warn!(%error, "could not give the upkeep to others");
     }
 }
 

@@ -25,6 +25,9 @@ use crate::world::World;
 use crate::{control, fault, live, request_log, rest, widget};
 
 const HTTP_THREADS: usize = 2;
+/// A thread that writes somebody's years takes seconds, and must not take who waits meanwhile for one who says nothing.
+const REQUEST_WITHIN: Duration = Duration::from_secs(60);
+
 /// Shorter than destinations usually keep an idle connection, so that none is used while it closes.
 const IDLE: Duration = Duration::from_secs(2);
 
@@ -129,6 +132,7 @@ fn serve(listener: TcpListener, world: Arc<World>) -> std::io::Result<actix_web:
             .default_service(web::to(rest::not_found))
     })
     .workers(HTTP_THREADS)
+    .client_request_timeout(REQUEST_WITHIN)
     .disable_signals()
     .listen(listener)?;
     Ok(server.run())

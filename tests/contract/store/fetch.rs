@@ -10,7 +10,7 @@ use terra::event::DataKind;
 use uuid::Uuid;
 
 use super::support::{
-    BACKFILL_JOBS, activity, apply_one, at, auth, auth_of_new, deauth, environment, everything, log, sent, user,
+    BACKFILL_JOBS, DAY, activity, apply_one, at, auth, auth_of_new, deauth, environment, everything, log, sent, user,
 };
 
 const FAST: Pace = Pace { per_second: 1_000, daily_max: 100_000 };
@@ -50,7 +50,6 @@ async fn fetches(store: &dyn Store) -> Vec<FetchView> {
 }
 
 pub(crate) async fn a_clock_a_day_ahead_keeps_no_request_for_a_day(store: &dyn Store) {
-    const DAY: i64 = 86_400;
     enqueue(store, 1).await;
     assert_eq!(lease(store, DAY).await.len(), 1);
     assert_eq!(lease(store, 10).await, [], "hidden by a clock that is wrong");

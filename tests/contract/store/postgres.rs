@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use adapters::store::postgres::{PostgresSettings, PostgresStore};
-use adapters::store::{Holder, ReferencePolicy, SCHEMA_VERSION, Schema, Store, StoreError};
+use adapters::store::{
+    EventLog, Holder, Leases, Reading, ReferencePolicy, SCHEMA_VERSION, Schema, StoreError, Upkeep, Work,
+};
 use futures_util::future::join_all;
 use secrecy::SecretString;
 use uuid::Uuid;

@@ -1,11 +1,13 @@
 //! References that are not users: a resolver says whose they are. These cases run with `ReferencePolicy::Resolved`.
 
+use std::time::Duration;
+
 use adapters::store::{OpenReference, ReferenceAnswer, Store};
 use domain::id::UserId;
 use domain::identity::Status;
 
 use super::identity::connections_of;
-use super::support::{activity, apply_one, at, auth, line, reauth, seen_by, sent, told, user};
+use super::support::{DAY, activity, apply_one, at, auth, line, reauth, seen_by, sent, told, user};
 
 async fn lease(store: &dyn Store, seconds: i64) -> Vec<OpenReference> {
     store.lease_references(at(seconds), at(seconds + 60), 10).await.unwrap()
@@ -47,6 +49,14 @@ pub(crate) async fn an_unknown_reference_is_asked_again_later(store: &dyn Store)
     let open = lease(store, 200).await.remove(0);
     assert_eq!(open.attempts, 1, "an outage is no answer");
     assert_eq!(lease(store, 261).await.len(), 1, "a resolver that died loses its lease");
+}
+
+pub(crate) async fn a_clock_a_day_ahead_keeps_no_question_for_a_day(store: &dyn Store) {
+    apply_one(store, &sent(auth(user("u", Some("ref"))), 10)).await;
+    assert_eq!(lease(store, DAY).await.len(), 1);
+    assert_eq!(lease(store, 20).await, [], "hidden by a clock that is wrong");
+    store.upkeep(at(30), Duration::from_secs(14 * DAY.unsigned_abs())).await.unwrap();
+    assert_eq!(lease(store, 31).await.len(), 1);
 }
 
 pub(crate) async fn two_references_of_one_user_join(store: &dyn Store) {

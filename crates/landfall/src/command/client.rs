@@ -6,6 +6,7 @@ use anyhow::{Context, bail};
 use reqwest::{Client, Method, RequestBuilder, StatusCode, redirect};
 use serde_json::Value;
 
+use super::output::{self, Output};
 use crate::exit::Unreachable;
 
 const WITHIN: Duration = Duration::from_secs(30);
@@ -48,6 +49,24 @@ impl Instance {
         let url = self.url.trim_end_matches('/').to_owned();
         url::Url::parse(&url).with_context(|| format!("read the URL {url} (--url, LANDFALL_URL)"))?;
         Ok(Api { http, url, token: std::env::var("LANDFALL_TOKEN").ok().filter(|token| !token.is_empty()) })
+    }
+}
+
+/// One thing of an instance, to be shown.
+#[derive(clap::Args)]
+pub(crate) struct One {
+    pub(crate) id: String,
+    #[command(flatten)]
+    pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) instance: Instance,
+}
+
+impl One {
+    /// Prints what is at `path` under this id.
+    pub(crate) async fn print(self, path: &str) -> anyhow::Result<()> {
+        let thing = self.instance.api()?.get(&format!("{path}/{}", segment(&self.id)), &[]).await?;
+        output::print_one(&self.output, &thing)
     }
 }
 

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::client::{Api, Instance, segment};
+use super::client::{Api, Instance, One, segment};
 use super::output::{self, Column, Output, column};
 
 #[derive(clap::Args)]
@@ -17,7 +17,7 @@ enum Action {
     /// All of them, or those that fit
     List(List),
     /// One, with its Terra users
-    Show(Show),
+    Show(One),
     /// Decide whose connection it is
     Assign(Assign),
     /// Decide that it was never one: each Terra user stands for itself again
@@ -41,15 +41,6 @@ struct List {
     /// How many at most
     #[arg(long, default_value_t = 100)]
     limit: usize,
-    #[command(flatten)]
-    output: Output,
-    #[command(flatten)]
-    instance: Instance,
-}
-
-#[derive(clap::Args)]
-struct Show {
-    id: String,
     #[command(flatten)]
     output: Output,
     #[command(flatten)]

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::Value;
 
-use super::client::{Instance, segment};
+use super::client::{Instance, One};
 use super::output::{self, Column, Output, column};
 use super::replay::{Chosen, How, replay};
 
@@ -18,7 +18,7 @@ enum Action {
     /// All there are, newest first, or those that fit
     List(List),
     /// One with all that is known of it, its payload apart
-    Show(Show),
+    Show(One),
     /// Work them again, once their cause is mended; without a filter all of them
     Replay(Replay),
     /// Mark them as such that nobody will replay
@@ -57,15 +57,6 @@ struct List {
     /// How many at most
     #[arg(long, default_value_t = 100)]
     limit: usize,
-    #[command(flatten)]
-    output: Output,
-    #[command(flatten)]
-    instance: Instance,
-}
-
-#[derive(clap::Args)]
-struct Show {
-    id: String,
     #[command(flatten)]
     output: Output,
     #[command(flatten)]
@@ -128,10 +119,7 @@ const CAUSES: [Column; 8] = [
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     match args.action {
         Action::List(list) => run_list(list).await,
-        Action::Show(show) => {
-            let delivery = show.instance.api()?.get(&format!("/v1/deliveries/{}", segment(&show.id)), &[]).await?;
-            output::print_one(&show.output, &delivery)
-        }
+        Action::Show(one) => one.print("/v1/deliveries").await,
         Action::Replay(one) => {
             let api = one.instance.api()?;
             replay(&api, "/v1/dead-letters/replay", one.chosen.body(), &one.how, &one.output).await

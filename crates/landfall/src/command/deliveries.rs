@@ -1,6 +1,6 @@
 //! `landfall deliveries`: the ledger of what came in, from a terminal.
 
-use super::client::{Instance, segment};
+use super::client::{Instance, One};
 use super::output::{self, Column, Output, column};
 
 #[derive(clap::Args)]
@@ -14,7 +14,7 @@ enum Action {
     /// All that are kept, newest first, or those that fit
     List(List),
     /// One, with its outcome
-    Show(Show),
+    Show(One),
 }
 
 #[derive(clap::Args)]
@@ -43,15 +43,6 @@ struct List {
     instance: Instance,
 }
 
-#[derive(clap::Args)]
-struct Show {
-    id: String,
-    #[command(flatten)]
-    output: Output,
-    #[command(flatten)]
-    instance: Instance,
-}
-
 const COLUMNS: [Column; 8] = [
     column("id", "id"),
     column("received", "received_at"),
@@ -66,10 +57,7 @@ const COLUMNS: [Column; 8] = [
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     match args.action {
         Action::List(list) => run_list(list).await,
-        Action::Show(show) => {
-            let delivery = show.instance.api()?.get(&format!("/v1/deliveries/{}", segment(&show.id)), &[]).await?;
-            output::print_one(&show.output, &delivery)
-        }
+        Action::Show(one) => one.print("/v1/deliveries").await,
     }
 }
 

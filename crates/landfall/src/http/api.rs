@@ -10,7 +10,7 @@ use domain::id::UserId;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::auth;
@@ -107,6 +107,20 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
 /// A parameter that is there and not empty: `?status=` filters nothing.
 fn given(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty())
+}
+
+/// The parameters of a listing that has none of its own.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Paged {
+    after: Option<String>,
+    limit: Option<String>,
+}
+
+impl Paged {
+    fn page(self) -> Result<Page, Problem> {
+        page(self.after, self.limit)
+    }
 }
 
 fn page(after: Option<String>, limit: Option<String>) -> Result<Page, Problem> {

@@ -16,6 +16,19 @@ use crate::payloads::Sealed;
 use crate::queue::Job;
 use crate::store::{Audit, DeadGroup, LedgerOutcome, Listing, Page, Selected, StoreError};
 
+/// What a selection asks of a delivery, its ids and its outcome apart: each statement asks for those in its own way.
+macro_rules! chosen {
+    () => {
+        "AND (?3 IS NULL OR type_name = ?3) AND (?4 IS NULL OR terra_user_id = ?4) AND (?5 IS NULL OR trace_id = ?5)
+         AND (?6 IS NULL OR environment = ?6) AND (?7 IS NULL OR class = ?7) AND (?8 IS NULL OR fingerprint = ?8)
+         AND (?9 IS NULL OR received_at >= ?9) AND (?10 IS NULL OR received_at < ?10)
+         AND ((?11 IS NULL AND ?12 IS NULL)
+              OR EXISTS (SELECT 1 FROM alias
+                         WHERE alias.environment = delivery.environment AND alias.terra_user_id = delivery.terra_user_id
+                           AND (?11 IS NULL OR alias.user_id = ?11) AND (?12 IS NULL OR alias.provider = ?12)))"
+    };
+}
+
 /// A selection as the first twelve parameters of each statement here.
 fn chosen(selection: &Selection, more: impl IntoIterator<Item = Value>) -> Vec<Value> {
     let text = |value: &Option<String>| Value::from(value.clone());
@@ -46,45 +59,33 @@ pub(super) fn select(
     until: Timestamp,
     limit: u32,
 ) -> Result<Vec<Selected>, StoreError> {
-    const OF_IDS: &str = "
+    const OF_IDS: &str = concat!(
+        "
         SELECT id, metadata, body, outcome FROM delivery
-        WHERE id IN (SELECT unhex(value) FROM json_each(?1)) AND (?2 IS NULL OR outcome = ?2)
-          AND (?3 IS NULL OR type_name = ?3) AND (?4 IS NULL OR terra_user_id = ?4) AND (?5 IS NULL OR trace_id = ?5)
-          AND (?6 IS NULL OR environment = ?6) AND (?7 IS NULL OR class = ?7) AND (?8 IS NULL OR fingerprint = ?8)
-          AND (?9 IS NULL OR received_at >= ?9) AND (?10 IS NULL OR received_at < ?10)
-          AND ((?11 IS NULL AND ?12 IS NULL)
-               OR EXISTS (SELECT 1 FROM alias
-                          WHERE alias.environment = delivery.environment AND alias.terra_user_id = delivery.terra_user_id
-                            AND (?11 IS NULL OR alias.user_id = ?11) AND (?12 IS NULL OR alias.provider = ?12)))
-          AND coalesce(type_name NOT IN ('s3_payload', 's3_upload'), 1)
+        WHERE id IN (SELECT unhex(value) FROM json_each(?1)) AND (?2 IS NULL OR outcome = ?2) ",
+        chosen!(),
+        " AND coalesce(type_name NOT IN ('s3_payload', 's3_upload'), 1)
           AND id > ?13 AND received_at <= ?14
-        ORDER BY id LIMIT ?15";
-    const DEAD: &str = "
+        ORDER BY id LIMIT ?15"
+    );
+    const DEAD: &str = concat!(
+        "
         SELECT id, metadata, body, outcome FROM delivery
-        WHERE ?1 IS NULL AND outcome = 'dead' AND ?2 = 'dead'
-          AND (?3 IS NULL OR type_name = ?3) AND (?4 IS NULL OR terra_user_id = ?4) AND (?5 IS NULL OR trace_id = ?5)
-          AND (?6 IS NULL OR environment = ?6) AND (?7 IS NULL OR class = ?7) AND (?8 IS NULL OR fingerprint = ?8)
-          AND (?9 IS NULL OR received_at >= ?9) AND (?10 IS NULL OR received_at < ?10)
-          AND ((?11 IS NULL AND ?12 IS NULL)
-               OR EXISTS (SELECT 1 FROM alias
-                          WHERE alias.environment = delivery.environment AND alias.terra_user_id = delivery.terra_user_id
-                            AND (?11 IS NULL OR alias.user_id = ?11) AND (?12 IS NULL OR alias.provider = ?12)))
-          AND coalesce(type_name NOT IN ('s3_payload', 's3_upload'), 1)
+        WHERE ?1 IS NULL AND outcome = 'dead' AND ?2 = 'dead' ",
+        chosen!(),
+        " AND coalesce(type_name NOT IN ('s3_payload', 's3_upload'), 1)
           AND id > ?13 AND received_at <= ?14
-        ORDER BY id LIMIT ?15";
-    const MATCHING: &str = "
+        ORDER BY id LIMIT ?15"
+    );
+    const MATCHING: &str = concat!(
+        "
         SELECT id, metadata, body, outcome FROM delivery
-        WHERE ?1 IS NULL AND (outcome = ?2 OR (?2 IS NULL AND outcome IN ('processed', 'set_aside', 'dead')))
-          AND (?3 IS NULL OR type_name = ?3) AND (?4 IS NULL OR terra_user_id = ?4) AND (?5 IS NULL OR trace_id = ?5)
-          AND (?6 IS NULL OR environment = ?6) AND (?7 IS NULL OR class = ?7) AND (?8 IS NULL OR fingerprint = ?8)
-          AND (?9 IS NULL OR received_at >= ?9) AND (?10 IS NULL OR received_at < ?10)
-          AND ((?11 IS NULL AND ?12 IS NULL)
-               OR EXISTS (SELECT 1 FROM alias
-                          WHERE alias.environment = delivery.environment AND alias.terra_user_id = delivery.terra_user_id
-                            AND (?11 IS NULL OR alias.user_id = ?11) AND (?12 IS NULL OR alias.provider = ?12)))
-          AND coalesce(type_name NOT IN ('s3_payload', 's3_upload'), 1)
+        WHERE ?1 IS NULL AND (outcome = ?2 OR (?2 IS NULL AND outcome IN ('processed', 'set_aside', 'dead'))) ",
+        chosen!(),
+        " AND coalesce(type_name NOT IN ('s3_payload', 's3_upload'), 1)
           AND id > ?13 AND received_at <= ?14
-        ORDER BY id LIMIT ?15";
+        ORDER BY id LIMIT ?15"
+    );
     let sql = match selection.outcome.as_deref() {
         _ if !selection.ids.is_empty() => OF_IDS,
         Some("dead") => DEAD,
@@ -106,23 +107,19 @@ pub(super) fn groups(
     selection: &Selection,
     page: &Page,
 ) -> Result<Listing<DeadGroup>, StoreError> {
-    const GROUPS: &str = "
+    const GROUPS: &str = concat!(
+        "
         SELECT coalesce(fingerprint, '') AS fingerprint, min(class) AS class, min(reason) AS reason,
                min(type_name) AS type_name, count(*) AS deliveries,
                count(DISTINCT environment || char(0) || terra_user_id) AS users,
                min(received_at) AS first_seen, max(received_at) AS last_seen, max(id) AS sample
         FROM delivery
         WHERE outcome = 'dead' AND (?1 IS NULL OR id IN (SELECT unhex(value) FROM json_each(?1)))
-          AND (?2 IS NULL OR outcome = ?2)
-          AND (?3 IS NULL OR type_name = ?3) AND (?4 IS NULL OR terra_user_id = ?4) AND (?5 IS NULL OR trace_id = ?5)
-          AND (?6 IS NULL OR environment = ?6) AND (?7 IS NULL OR class = ?7) AND (?8 IS NULL OR fingerprint = ?8)
-          AND (?9 IS NULL OR received_at >= ?9) AND (?10 IS NULL OR received_at < ?10)
-          AND ((?11 IS NULL AND ?12 IS NULL)
-               OR EXISTS (SELECT 1 FROM alias
-                          WHERE alias.environment = delivery.environment AND alias.terra_user_id = delivery.terra_user_id
-                            AND (?11 IS NULL OR alias.user_id = ?11) AND (?12 IS NULL OR alias.provider = ?12)))
-          AND (?13 IS NULL OR coalesce(fingerprint, '') > ?13)
-        GROUP BY coalesce(fingerprint, '') ORDER BY 1 LIMIT ?14";
+          AND (?2 IS NULL OR outcome = ?2) ",
+        chosen!(),
+        " AND (?13 IS NULL OR coalesce(fingerprint, '') > ?13)
+        GROUP BY coalesce(fingerprint, '') ORDER BY 1 LIMIT ?14"
+    );
     let place: Option<String> = after(page)?;
     let mut statement = connection.prepare_cached(GROUPS)?;
     let parameters = chosen(selection, [Value::from(place), Value::from(limit(page))]);
@@ -153,22 +150,16 @@ pub(super) fn discard(
     limit: u32,
     now: Timestamp,
 ) -> Result<u64, StoreError> {
-    const DISCARD: &str = "
+    const DISCARD: &str = concat!(
+        "
         UPDATE delivery SET outcome = 'discarded', discarded_by = ?13, discard_reason = ?14, settled_at = ?15
         WHERE id IN (
             SELECT id FROM delivery
             WHERE outcome = 'dead' AND (?1 IS NULL OR id IN (SELECT unhex(value) FROM json_each(?1)))
-              AND (?2 IS NULL OR outcome = ?2)
-              AND (?3 IS NULL OR type_name = ?3) AND (?4 IS NULL OR terra_user_id = ?4)
-              AND (?5 IS NULL OR trace_id = ?5) AND (?6 IS NULL OR environment = ?6)
-              AND (?7 IS NULL OR class = ?7) AND (?8 IS NULL OR fingerprint = ?8)
-              AND (?9 IS NULL OR received_at >= ?9) AND (?10 IS NULL OR received_at < ?10)
-              AND ((?11 IS NULL AND ?12 IS NULL)
-                   OR EXISTS (SELECT 1 FROM alias
-                              WHERE alias.environment = delivery.environment
-                                AND alias.terra_user_id = delivery.terra_user_id
-                                AND (?11 IS NULL OR alias.user_id = ?11) AND (?12 IS NULL OR alias.provider = ?12)))
-            ORDER BY id LIMIT ?16)";
+              AND (?2 IS NULL OR outcome = ?2) ",
+        chosen!(),
+        " ORDER BY id LIMIT ?16)"
+    );
     let more =
         [Value::from(entry.actor.clone()), Value::from(reason.to_owned()), Value::from(ms(now)), Value::from(limit)];
     let discarded = connection.prepare_cached(DISCARD)?.execute(params_from_iter(chosen(selection, more)))? as u64;

@@ -1,20 +1,28 @@
 //! What is particular to this engine; what all stores promise is in the contract suite.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use domain::delivery::{Admission, Delivery, Receipt};
+use domain::fetch::{FetchJob, Reaction};
+use domain::id::{ConnectionId, DeliveryId, Environment, SessionId, UserId};
 use domain::identity::Status;
+use domain::outgoing::Published;
 use domain::plan::{Context, plan};
-use domain::session::SessionState;
-use jiff::SignedDuration;
+use domain::session::{ConnectSession, SessionState};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use sha2::{Digest, Sha256};
+use terra::event::DataKind;
 use terra::headers::DeliveryHeaders;
 use terra::record::Scalar;
 use uuid::Uuid;
 
 use super::*;
 use crate::embedded::scratch::Scratch;
-use crate::store::LedgerOutcome;
+use crate::payloads::Sealed;
+use crate::queue::Job;
+use crate::store::*;
 
 mod connect;
 mod log;

@@ -17,6 +17,24 @@ use crate::payloads::Sealed;
 use crate::queue::Job;
 use crate::store::{Audit, DeadGroup, LedgerOutcome, Listing, Page, Selected, StoreError};
 
+/// What a selection asks of a delivery, its ids and its outcome apart: each statement asks for those in its own way.
+macro_rules! chosen {
+    () => {
+        "AND ($3::text IS NULL OR type_name = $3)
+   AND ($4::text IS NULL OR terra_user_id = $4)
+   AND ($5::text IS NULL OR trace_id = $5)
+   AND ($6::text IS NULL OR environment = $6)
+   AND ($7::text IS NULL OR class = $7)
+   AND ($8::text IS NULL OR fingerprint = $8)
+   AND ($9::timestamptz IS NULL OR received_at >= $9)
+   AND ($10::timestamptz IS NULL OR received_at < $10)
+   AND (($11::text IS NULL AND $12::text IS NULL)
+        OR EXISTS (SELECT FROM alias
+                    WHERE alias.environment = delivery.environment AND alias.terra_user_id = delivery.terra_user_id
+                      AND ($11 IS NULL OR alias.user_id = $11) AND ($12 IS NULL OR alias.provider = $12)))"
+    };
+}
+
 /// A selection as the first twelve parameters of each statement here.
 struct Chosen<'a> {
     ids: Option<Vec<Uuid>>,
@@ -52,29 +70,22 @@ impl<'a> Chosen<'a> {
 }
 
 /// A stored payload's link is past: there is nothing to work again, so it is never chosen.
-const SELECT: &str = "
+const SELECT: &str = concat!(
+    "
 SELECT id, metadata, body, outcome
   FROM delivery
  WHERE ($1::uuid[] IS NULL OR id = ANY ($1))
    AND (outcome = $2::text
         OR ($2 IS NULL AND ($1 IS NOT NULL OR outcome IN ('processed', 'set_aside', 'dead'))))
-   AND ($3::text IS NULL OR type_name = $3)
-   AND ($4::text IS NULL OR terra_user_id = $4)
-   AND ($5::text IS NULL OR trace_id = $5)
-   AND ($6::text IS NULL OR environment = $6)
-   AND ($7::text IS NULL OR class = $7)
-   AND ($8::text IS NULL OR fingerprint = $8)
-   AND ($9::timestamptz IS NULL OR received_at >= $9)
-   AND ($10::timestamptz IS NULL OR received_at < $10)
-   AND (($11::text IS NULL AND $12::text IS NULL)
-        OR EXISTS (SELECT FROM alias
-                    WHERE alias.environment = delivery.environment AND alias.terra_user_id = delivery.terra_user_id
-                      AND ($11 IS NULL OR alias.user_id = $11) AND ($12 IS NULL OR alias.provider = $12)))
+   ",
+    chosen!(),
+    "
    AND coalesce(type_name NOT IN ('s3_payload', 's3_upload'), true)
    AND ($13::uuid IS NULL OR id > $13)
    AND received_at <= $14
  ORDER BY id
- LIMIT $15";
+ LIMIT $15"
+);
 
 pub(super) async fn select(
     db: &Db,
@@ -96,7 +107,8 @@ pub(super) async fn select(
         .collect()
 }
 
-const GROUPS: &str = "
+const GROUPS: &str = concat!(
+    "
 SELECT coalesce(fingerprint, '') AS fingerprint, min(class) AS class, min(reason) AS reason,
        min(type_name) AS type_name, count(*) AS deliveries,
        count(DISTINCT (environment, terra_user_id)) FILTER (WHERE terra_user_id IS NOT NULL) AS users,
@@ -105,22 +117,14 @@ SELECT coalesce(fingerprint, '') AS fingerprint, min(class) AS class, min(reason
  WHERE outcome = 'dead'
    AND ($1::uuid[] IS NULL OR id = ANY ($1))
    AND ($2::text IS NULL OR outcome = $2)
-   AND ($3::text IS NULL OR type_name = $3)
-   AND ($4::text IS NULL OR terra_user_id = $4)
-   AND ($5::text IS NULL OR trace_id = $5)
-   AND ($6::text IS NULL OR environment = $6)
-   AND ($7::text IS NULL OR class = $7)
-   AND ($8::text IS NULL OR fingerprint = $8)
-   AND ($9::timestamptz IS NULL OR received_at >= $9)
-   AND ($10::timestamptz IS NULL OR received_at < $10)
-   AND (($11::text IS NULL AND $12::text IS NULL)
-        OR EXISTS (SELECT FROM alias
-                    WHERE alias.environment = delivery.environment AND alias.terra_user_id = delivery.terra_user_id
-                      AND ($11 IS NULL OR alias.user_id = $11) AND ($12 IS NULL OR alias.provider = $12)))
+   ",
+    chosen!(),
+    "
    AND ($13::text IS NULL OR coalesce(fingerprint, '') COLLATE \"C\" > $13 COLLATE \"C\")
  GROUP BY coalesce(fingerprint, '')
  ORDER BY coalesce(fingerprint, '') COLLATE \"C\"
- LIMIT $14";
+ LIMIT $14"
+);
 
 pub(super) async fn groups(db: &Db, selection: &Selection, page: &Page) -> Result<Listing<DeadGroup>, StoreError> {
     let after: Option<String> = cursor(page)?;
@@ -144,7 +148,8 @@ fn group(row: &Row) -> Result<DeadGroup, StoreError> {
     })
 }
 
-const DISCARD: &str = "
+const DISCARD: &str = concat!(
+    "
 UPDATE delivery
    SET outcome = 'discarded', discarded_by = $13, discard_reason = $14, settled_at = $15
   FROM (SELECT received_at, id
@@ -152,23 +157,14 @@ UPDATE delivery
          WHERE outcome = 'dead'
            AND ($1::uuid[] IS NULL OR id = ANY ($1))
            AND ($2::text IS NULL OR outcome = $2)
-           AND ($3::text IS NULL OR type_name = $3)
-           AND ($4::text IS NULL OR terra_user_id = $4)
-           AND ($5::text IS NULL OR trace_id = $5)
-           AND ($6::text IS NULL OR environment = $6)
-           AND ($7::text IS NULL OR class = $7)
-           AND ($8::text IS NULL OR fingerprint = $8)
-           AND ($9::timestamptz IS NULL OR received_at >= $9)
-           AND ($10::timestamptz IS NULL OR received_at < $10)
-           AND (($11::text IS NULL AND $12::text IS NULL)
-                OR EXISTS (SELECT FROM alias
-                            WHERE alias.environment = delivery.environment
-                              AND alias.terra_user_id = delivery.terra_user_id
-                              AND ($11 IS NULL OR alias.user_id = $11) AND ($12 IS NULL OR alias.provider = $12)))
+   ",
+    chosen!(),
+    "
          ORDER BY received_at, id
          LIMIT $16
            FOR UPDATE) AS chosen
- WHERE delivery.received_at = chosen.received_at AND delivery.id = chosen.id";
+ WHERE delivery.received_at = chosen.received_at AND delivery.id = chosen.id"
+);
 
 /// Answers how many were discarded; `audit` is written with them, if there were any.
 pub(super) async fn discard(

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tracing::info;
 
-use super::{items, page, private, user_of};
+use super::{Paged, items, private, user_of};
 use crate::erase::{preview, wanted};
 use crate::http::App;
 use crate::http::auth::{Authorized, Privacy};
@@ -19,13 +19,6 @@ pub(super) struct Wanted {
     user: String,
     #[serde(default)]
     dry_run: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Asked {
-    after: Option<String>,
-    limit: Option<String>,
 }
 
 /// Once this has answered, nothing more of the person is stored; what is there goes step by step.
@@ -62,10 +55,9 @@ pub(super) async fn show(
 pub(super) async fn list(
     _: Authorized<Privacy>,
     app: web::Data<App>,
-    asked: web::Query<Asked>,
+    asked: web::Query<Paged>,
 ) -> Result<HttpResponse, Problem> {
-    let asked = asked.into_inner();
-    let listing = app.ports.store.erasures(&page(asked.after, asked.limit)?).await?;
+    let listing = app.ports.store.erasures(&asked.into_inner().page()?).await?;
     Ok(items(listing.items.iter().map(shown).collect(), listing.next))
 }
 

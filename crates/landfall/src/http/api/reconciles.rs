@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tracing::info;
 
-use super::{items, page, private};
+use super::{Paged, items, private};
 use crate::connect::check_label;
 use crate::http::App;
 use crate::http::auth::{Authorized, Ops, OpsWrite};
@@ -25,13 +25,6 @@ pub(super) struct Wanted {
     /// Only this environment; left out: all that have credentials.
     environment: Option<String>,
     dry_run: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Asked {
-    after: Option<String>,
-    limit: Option<String>,
 }
 
 pub(super) async fn create(
@@ -87,10 +80,9 @@ pub(super) async fn show(
 pub(super) async fn list(
     _: Authorized<Ops>,
     app: web::Data<App>,
-    asked: web::Query<Asked>,
+    asked: web::Query<Paged>,
 ) -> Result<HttpResponse, Problem> {
-    let asked = asked.into_inner();
-    let listing = app.ports.store.reconciles(&page(asked.after, asked.limit)?).await?;
+    let listing = app.ports.store.reconciles(&asked.into_inner().page()?).await?;
     Ok(items(listing.items.iter().map(shown).collect(), listing.next))
 }
 

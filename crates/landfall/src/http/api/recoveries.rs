@@ -10,7 +10,7 @@ use terra::event::Kind;
 use tracing::info;
 
 use super::reconciles::environment_of;
-use super::{items, moment, page, private};
+use super::{Paged, items, moment, private};
 use crate::http::App;
 use crate::http::auth::{Authorized, Ops, OpsWrite};
 use crate::http::problem::Problem;
@@ -28,13 +28,6 @@ pub(super) struct Wanted {
     environment: Option<String>,
     #[serde(default)]
     dry_run: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Asked {
-    after: Option<String>,
-    limit: Option<String>,
 }
 
 pub(super) async fn create(
@@ -93,10 +86,9 @@ pub(super) async fn show(
 pub(super) async fn list(
     _: Authorized<Ops>,
     app: web::Data<App>,
-    asked: web::Query<Asked>,
+    asked: web::Query<Paged>,
 ) -> Result<HttpResponse, Problem> {
-    let asked = asked.into_inner();
-    let listing = app.ports.store.recoveries(&page(asked.after, asked.limit)?).await?;
+    let listing = app.ports.store.recoveries(&asked.into_inner().page()?).await?;
     Ok(items(listing.items.iter().map(shown).collect(), listing.next))
 }
 

@@ -7,18 +7,11 @@ use serde::Deserialize;
 use tracing::info;
 
 use super::selection::Asked;
-use super::{items, listed, one_of, page, private};
+use super::{Paged, items, listed, one_of, page, private};
 use crate::http::App;
 use crate::http::auth::{Authorized, Ops, OpsWrite};
 use crate::http::problem::Problem;
 use crate::replay::{document, entry, shown, wanted};
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Paged {
-    after: Option<String>,
-    limit: Option<String>,
-}
 
 pub(super) async fn create(
     caller: Authorized<OpsWrite>,
@@ -123,7 +116,6 @@ pub(super) async fn list(
     app: web::Data<App>,
     asked: web::Query<Paged>,
 ) -> Result<HttpResponse, Problem> {
-    let asked = asked.into_inner();
-    let listing = app.ports.store.replays(&page(asked.after, asked.limit)?).await?;
+    let listing = app.ports.store.replays(&asked.into_inner().page()?).await?;
     Ok(items(listing.items.iter().map(document).collect(), listing.next))
 }

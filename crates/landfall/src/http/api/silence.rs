@@ -4,29 +4,20 @@ use actix_web::{HttpResponse, web};
 use adapters::store::{Silences, StaleView, StoreError};
 use domain::silence::words;
 use jiff::Timestamp;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{items, page};
+use super::{Paged, items};
 use crate::http::App;
 use crate::http::auth::{Authorized, Ops};
 use crate::http::problem::Problem;
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Asked {
-    after: Option<String>,
-    limit: Option<String>,
-}
 
 /// Connections that are quiet while their provider delivers to others.
 pub(super) async fn stale(
     _: Authorized<Ops>,
     app: web::Data<App>,
-    asked: web::Query<Asked>,
+    asked: web::Query<Paged>,
 ) -> Result<HttpResponse, Problem> {
-    let asked = asked.into_inner();
-    let listing = app.ports.store.stale_connections(&page(asked.after, asked.limit)?).await?;
+    let listing = app.ports.store.stale_connections(&asked.into_inner().page()?).await?;
     let now = app.ports.clock.now();
     Ok(items(listing.items.iter().map(|view| row(view, now)).collect(), listing.next))
 }
