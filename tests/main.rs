@@ -16,6 +16,8 @@ mod alerts;
 mod backfill;
 #[cfg(feature = "services")]
 mod broker_faults;
+#[cfg(feature = "services")]
+mod cluster;
 mod command_line;
 mod connect;
 mod contract;
