@@ -14,7 +14,7 @@ use crate::harness::{Engine, Options, TestApp, eventually, now_seconds, rounds, 
 const RESUMED_WITHIN: Duration = Duration::from_secs(5);
 
 /// Waits until a delivery that is sent now is processed; how long that took.
-async fn until_processed(app: &TestApp, name: &str) -> Duration {
+pub async fn until_processed(app: &TestApp, name: &str) -> Duration {
     let begun = Instant::now();
     let body = terra_says::activity(terra_says::user("terra-probe", Some("probe")), name, 1.0);
     assert_eq!(app.send(&body, &[("x-terra-trace-id", name)]).await, 200);

@@ -18,6 +18,8 @@ mod bad_requests;
 #[cfg(feature = "services")]
 mod broker_faults;
 mod clocks;
+#[cfg(feature = "services")]
+mod cluster;
 mod command_line;
 mod connect;
 mod contract;

@@ -27,7 +27,10 @@ impl Database {
         let amqp_url = servers.get("LANDFALL_TEST_AMQP_URL").to_owned();
         let name = format!("t{}", uuid::Uuid::now_v7().simple());
         execute(&admin, &format!("CREATE DATABASE {name}")).await;
-        let url = admin.rsplit_once('/').map(|(server, _)| format!("{server}/{name}")).unwrap();
+        let (place, parameters) = admin
+            .split_once('?')
+            .map_or((admin.as_str(), String::new()), |(place, parameters)| (place, format!("?{parameters}")));
+        let url = place.rsplit_once('/').map(|(server, _)| format!("{server}/{name}{parameters}")).unwrap();
         let prefix = name[..20].to_owned();
         settings.insert("LANDFALL_STORE_URL".into(), url.clone());
         settings.insert("LANDFALL_QUEUE_URL".into(), amqp_url.clone());

@@ -3,18 +3,36 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
 
+use super::dice::Dice;
 use super::{SECRET, TestApp, eventually, now_seconds, terra_says, within};
 
 const SENDERS: usize = 4;
 const USERS: u64 = 5;
 const TRIES: u32 = 3;
 
+/// Not as fast as a closed port refuses.
+const TRY_AGAIN_SOON: Duration = Duration::from_millis(10);
+/// What is sent at a steady rate is sent again as Terra does, later.
+const TRY_AGAIN_LATER: Duration = Duration::from_secs(2);
+
+/// Shorter than the longest answer that Terra waits for.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(15);
+
 /// Whatever was cut, it is worked off within this.
 const WORKED_OFF_WITHIN: Duration = Duration::from_secs(90);
+
+/// What came of one request.
+#[derive(Clone, Copy)]
+pub struct Answer {
+    pub sent: Instant,
+    pub at: Instant,
+    pub status: u16,
+}
 
 #[derive(Clone, Default)]
 struct Noted {
@@ -22,6 +40,7 @@ struct Noted {
     accepted: Arc<Mutex<BTreeMap<String, String>>>,
     /// How often each status was answered; 0 stands for no answer.
     statuses: Arc<Mutex<BTreeMap<u16, u64>>>,
+    answers: Arc<Mutex<Vec<Answer>>>,
     next: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
 }
@@ -32,13 +51,77 @@ pub struct Load {
 }
 
 impl Load {
+    /// As fast as it is answered.
     pub fn start(app: &TestApp) -> Self {
+        Self::heavy(app, 0)
+    }
+
+    /// The same, with so many bytes more in each body, which do not compress.
+    pub fn heavy(app: &TestApp, bytes: usize) -> Self {
         let noted = Noted::default();
         let mut senders = JoinSet::new();
         for _ in 0..SENDERS {
-            senders.spawn(send(app.http.clone(), app.webhook_url(), noted.clone()));
+            let sender = Sender {
+                http: app.http.clone(),
+                url: app.webhook_url(),
+                name: "load".into(),
+                padding: padding(bytes),
+                pause: TRY_AGAIN_SOON,
+                noted: noted.clone(),
+            };
+            senders.spawn(async move {
+                while !sender.noted.stop.load(Ordering::SeqCst) {
+                    sender.deliver().await;
+                }
+            });
         }
         Load { noted, senders }
+    }
+
+    /// So many deliveries a second to `url`, however long the answers take. `name` tells loads of one test apart.
+    pub fn steady(app: &TestApp, name: &str, url: String, per_second: u32) -> Self {
+        let noted = Noted::default();
+        let sender = Sender {
+            http: app.http.clone(),
+            url,
+            name: name.into(),
+            padding: String::new(),
+            pause: TRY_AGAIN_LATER,
+            noted: noted.clone(),
+        };
+        let mut senders = JoinSet::new();
+        senders.spawn(async move {
+            let mut deliveries = JoinSet::new();
+            let mut beat = interval(Duration::from_secs(1) / per_second);
+            beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            while !sender.noted.stop.load(Ordering::SeqCst) {
+                beat.tick().await;
+                let sender = sender.clone();
+                deliveries.spawn(async move { sender.deliver().await });
+                while deliveries.try_join_next().is_some() {}
+            }
+            while deliveries.join_next().await.is_some() {}
+        });
+        Load { noted, senders }
+    }
+
+    /// What came of the requests that were sent since `begin`.
+    pub fn sent_since(&self, begin: Instant) -> Vec<Answer> {
+        self.noted.answers.lock().unwrap().iter().filter(|answer| answer.sent >= begin).copied().collect()
+    }
+
+    /// The longest time without a 200 between two moments.
+    pub fn longest_pause(&self, begin: Instant, end: Instant) -> Duration {
+        let mut moments: Vec<Instant> = {
+            let answers = self.noted.answers.lock().unwrap();
+            let accepted =
+                answers.iter().filter(|answer| answer.status == 200 && answer.at >= begin && answer.at <= end);
+            accepted.map(|answer| answer.at).collect()
+        };
+        moments.push(begin);
+        moments.push(end);
+        moments.sort_unstable();
+        moments.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
     }
 
     pub fn statuses(&self) -> BTreeMap<u16, u64> {
@@ -105,33 +188,55 @@ async fn processed(app: &TestApp) -> BTreeMap<String, u32> {
     processed
 }
 
-/// Sends activities of its own as fast as they are answered; what got no 200 is sent again, as Terra would.
-async fn send(http: reqwest::Client, url: String, noted: Noted) {
-    while !noted.stop.load(Ordering::SeqCst) {
-        let number = noted.next.fetch_add(1, Ordering::SeqCst);
-        let user = format!("load-{}", number % USERS);
-        let summary_id = format!("load-s{number}");
-        let body =
-            terra_says::activity(terra_says::user(&format!("terra-{user}"), Some(&user)), &summary_id, number as f64)
-                .to_string();
+#[derive(Clone)]
+struct Sender {
+    http: reqwest::Client,
+    url: String,
+    name: String,
+    padding: String,
+    /// Before what got no 200 is sent again, as Terra would.
+    pause: Duration,
+    noted: Noted,
+}
+
+impl Sender {
+    /// Sends an activity of its own until it is accepted, or a few times in vain.
+    async fn deliver(&self) {
+        let number = self.noted.next.fetch_add(1, Ordering::SeqCst);
+        let user = format!("{}-{}", self.name, number % USERS);
+        let summary_id = format!("{}-s{number}", self.name);
+        let said_by = terra_says::user(&format!("terra-{user}"), Some(&user));
+        let mut body = terra_says::activity(said_by, &summary_id, number as f64);
+        if !self.padding.is_empty() {
+            body["padding"] = self.padding.as_str().into();
+        }
+        let body = body.to_string();
         for _ in 0..TRIES {
             let signature = simulator::sign(SECRET, now_seconds(), body.as_bytes());
-            let request = http
-                .post(&url)
+            let request = self
+                .http
+                .post(&self.url)
                 .header("x-terra-signature", signature)
                 .header("x-terra-trace-id", &summary_id)
                 .body(body.clone());
-            let status =
-                request.timeout(Duration::from_secs(15)).send().await.map_or(0, |answer| answer.status().as_u16());
+            let sent = Instant::now();
+            let status = request.timeout(ANSWERED_WITHIN).send().await.map_or(0, |answer| answer.status().as_u16());
             if status == 200 {
-                noted.accepted.lock().unwrap().insert(summary_id.clone(), user.clone());
+                self.noted.accepted.lock().unwrap().insert(summary_id.clone(), user.clone());
             }
-            *noted.statuses.lock().unwrap().entry(status).or_default() += 1;
+            *self.noted.statuses.lock().unwrap().entry(status).or_default() += 1;
+            self.noted.answers.lock().unwrap().push(Answer { sent, at: Instant::now(), status });
             if status == 200 {
                 break;
             }
-            // Not as fast as a closed port refuses.
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tokio::time::sleep(self.pause).await;
         }
     }
+}
+
+/// Letters in no order.
+fn padding(bytes: usize) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut dice = Dice::new(now_seconds().unsigned_abs());
+    (0..bytes).map(|_| char::from(*dice.pick(LETTERS))).collect()
 }

@@ -18,6 +18,12 @@ impl Addresses {
         Addresses(std::env::vars().filter(|(name, _)| name.starts_with("LANDFALL_TEST_")).collect())
     }
 
+    /// Servers that somebody else started.
+    pub fn of(broker: &str, database: &str) -> Self {
+        let entries = [("LANDFALL_TEST_AMQP_URL", broker), ("LANDFALL_TEST_POSTGRES_URL", database)];
+        Addresses(entries.map(|(name, url)| (name.to_owned(), url.to_owned())).into())
+    }
+
     pub fn get(&self, name: &str) -> &str {
         self.0.get(name).map(String::as_str).unwrap_or_else(|| {
             panic!(

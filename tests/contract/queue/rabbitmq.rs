@@ -171,6 +171,22 @@ async fn a_broker_that_is_away_refuses_at_once_and_is_used_once_it_is_there() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_several_nodes_one_that_is_there_is_used() {
+    let ((first, one), (second, other)) = (proxied(false).await, proxied(true).await);
+    let mut rig = Rig::through(&format!("{one},{other}")).await;
+    rig.is_ready().await;
+    let queue = rig.queue();
+    queue.publish(job(Lane::Live)).await.unwrap();
+    second.close();
+    first.open();
+    eventually("a publish succeeds", || async { queue.publish(job(Lane::Live)).await.is_ok() }).await;
+    assert_eq!(topology_differences(&rig.settings).await.unwrap(), []);
+    let mut consumer = queue.consume().await.unwrap();
+    take(&mut consumer, 2).await;
+    rig.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_consumer_whose_connection_is_cut_says_so_and_the_next_one_works() {
     let (proxy, url) = proxied(true).await;
     let mut rig = Rig::through(&url).await;

@@ -26,7 +26,10 @@ const fn secret(key: &'static str, help: &'static str) -> Setting {
 
 pub(crate) const SETTINGS: &[Setting] = &[
     plain("data_dir", Some("./landfall-data"), "embedded engine and local payloads"),
-    secret("queue_url", "`embedded` (default), or amqp://…, amqps://…"),
+    secret(
+        "queue_url",
+        "`embedded` (default), or amqp://…, amqps://…; for a cluster the URLs of its nodes with commas between, tried in turn",
+    ),
     plain("queue_prefix", Some("landfall"), "first part of every exchange and queue name"),
     secret(
         "queue_management_url",

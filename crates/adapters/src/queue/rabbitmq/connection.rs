@@ -1,10 +1,11 @@
-//! Keeps one connection to the broker open: connects, watches, connects again.
+//! Keeps one connection to the broker open: connects, watches, connects again, in a cluster to the next node.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use futures_util::StreamExt;
+use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties, Event};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -14,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use super::super::{PublishError, QueueError};
+use super::settings::address_of;
 use super::{RabbitSettings, topology};
 
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
@@ -101,7 +103,7 @@ async fn supervise(
     state: watch::Sender<Option<Live>>,
     end: CancellationToken,
 ) {
-    let address = settings.address();
+    let mut nodes = settings.nodes.iter().cycle();
     let pauses = || {
         let builder = ExponentialBuilder::default().with_min_delay(BACKOFF_MIN).with_max_delay(BACKOFF_MAX);
         builder.with_jitter().without_max_times().build()
@@ -110,10 +112,12 @@ async fn supervise(
     // Said once per outage, not once per try.
     let mut is_away = false;
     while !end.is_cancelled() {
-        match connect(&settings, purpose).await {
+        let Some(node) = nodes.next() else { return };
+        let address = address_of(node);
+        match connect(node, &settings.prefix, purpose).await {
             Ok(live) => {
                 if is_away {
-                    info!("the broker at {address} is back ({purpose})");
+                    info!("connected to the broker at {address} again ({purpose})");
                 }
                 let since = Instant::now();
                 state.send_replace(Some(live.clone()));
@@ -143,12 +147,12 @@ async fn supervise(
     }
 }
 
-async fn connect(settings: &RabbitSettings, purpose: &'static str) -> Result<Live, String> {
+async fn connect(node: &AMQPUri, prefix: &str, purpose: &'static str) -> Result<Live, String> {
     let connecting = async {
         let name = format!("landfall {purpose}");
         let properties = ConnectionProperties::default().with_connection_name(name.into());
-        let connection = Connection::connect_uri(settings.uri.clone(), properties).await?;
-        let missing = topology::missing(&connection, &settings.prefix).await;
+        let connection = Connection::connect_uri(node.clone(), properties).await?;
+        let missing = topology::missing(&connection, prefix).await;
         Ok::<_, lapin::Error>((connection, missing))
     };
     let (connection, missing) = match timeout(CONNECT_DEADLINE, connecting).await {

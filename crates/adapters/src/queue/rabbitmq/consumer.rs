@@ -31,6 +31,9 @@ use pump::{Arrival, Feeder, Subscription, feed};
 /// How long one lane's queue may take to let us in.
 const SUBSCRIBE_DEADLINE: Duration = Duration::from_secs(3);
 
+/// For giving up a lane that does not answer.
+const FORGET_DEADLINE: Duration = Duration::from_millis(100);
+
 /// Jobs of this process that the broker counts as delivered, per lane: prefetched or leased.
 #[derive(Default)]
 pub(super) struct Held {
@@ -116,7 +119,7 @@ pub(super) async fn open(
     let room: usize = Lane::ALL.into_iter().map(prefetch).map(usize::from).sum();
     let (sender, inbox) = mpsc::channel(room + Lane::ALL.len());
     let end = CancellationToken::new();
-    let opening = Lane::ALL.map(|lane| timeout(SUBSCRIBE_DEADLINE, subscribe(live, prefix, lane)));
+    let opening = Lane::ALL.map(|lane| subscribe(live, prefix, lane));
     for (lane, opened) in Lane::ALL.into_iter().zip(join_all(opening).await) {
         let feeder = Feeder {
             live: live.clone(),
@@ -126,25 +129,37 @@ pub(super) async fn open(
             sender: sender.clone(),
             end: end.clone(),
         };
-        tasks.spawn(feed(feeder, opened.ok().transpose()?));
+        tasks.spawn(feed(feeder, opened?));
     }
     let buffer = |lane| LaneBuffer { lane, messages: VecDeque::new() };
     Ok(RabbitConsumer { inbox, lanes: Lane::ALL.map(buffer).into(), tasks: tasks.clone(), _end: end.drop_guard() })
 }
 
-async fn subscribe(live: &Live, prefix: &str, lane: Lane) -> Result<Subscription, QueueError> {
-    let channel = live.connection.create_channel().await.map_err(unavailable)?;
-    channel.basic_qos(prefetch(lane), BasicQosOptions::default()).await.map_err(unavailable)?;
-    // A new name each time: 3.12 lost deliveries when one was used again.
-    let tag = format!("landfall-{}-{}", lane.label(), Uuid::now_v7());
-    let queue = short(&lane_queue(prefix, lane));
-    let options = BasicConsumeOptions::default();
-    let opening = channel.basic_consume(queue, short(&tag), options, FieldTable::default());
-    let stream = opening.await.map_err(|error| match refusal(&error) {
-        Some((_, text)) => QueueError::Topology(text),
-        None => unavailable(error),
-    })?;
-    Ok(Subscription { stream, channel })
+/// `None` if the queue does not answer in time.
+async fn subscribe(live: &Live, prefix: &str, lane: Lane) -> Result<Option<Subscription>, QueueError> {
+    let Ok(channel) = timeout(SUBSCRIBE_DEADLINE, live.connection.create_channel()).await else { return Ok(None) };
+    let channel = channel.map_err(unavailable)?;
+    let subscribing = async {
+        channel.basic_qos(prefetch(lane), BasicQosOptions::default()).await.map_err(unavailable)?;
+        // A new name each time: 3.12 lost deliveries when one was used again.
+        let tag = format!("landfall-{}-{}", lane.label(), Uuid::now_v7());
+        let queue = short(&lane_queue(prefix, lane));
+        let options = BasicConsumeOptions::default();
+        let opening = channel.basic_consume(queue, short(&tag), options, FieldTable::default());
+        opening.await.map_err(|error| match refusal(&error) {
+            Some((_, text)) => QueueError::Topology(text),
+            None => unavailable(error),
+        })
+    };
+    match timeout(SUBSCRIBE_DEADLINE, subscribing).await {
+        Ok(stream) => Ok(Some(Subscription { stream: stream?, channel })),
+        Err(_) => {
+            // The broker may still answer, and lapin then keeps the channel, though it was dropped, and every job that
+            // comes on it. Closing is written at once; nobody waits for its answer.
+            let _ = timeout(FORGET_DEADLINE, channel.close(200, "OK".into())).await;
+            Ok(None)
+        }
+    }
 }
 
 /// Messages on their way to one consumer. Each may hold several jobs, so less than a lane's weight is enough, and

@@ -94,7 +94,7 @@ impl Management {
         let mut queues = Vec::new();
         for lane in Lane::ALL {
             let name = lane_queue(&settings.prefix, lane);
-            let row: Option<QueueRow> = self.get(&["queues", &settings.uri.vhost, &name]).await?;
+            let row: Option<QueueRow> = self.get(&["queues", settings.virtual_host(), &name]).await?;
             let queue = |row: QueueRow| Queue { name, kind: row.kind, members: row.members, online: row.online };
             queues.extend(row.map(queue));
         }

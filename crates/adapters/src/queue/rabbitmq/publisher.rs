@@ -207,7 +207,7 @@ impl Outlet {
             Ok(Ok((channel, confirmation))) => {
                 live.confirmed();
                 let result = judge(&confirmation);
-                if result != Err(PublishError::Unavailable) {
+                if keeps_its_channel(&result) {
                     self.channel = Some((live, channel));
                 }
                 result
@@ -241,6 +241,12 @@ fn judge(confirmation: &Confirmation) -> Result<(), PublishError> {
     }
 }
 
+/// A channel that is opened while a quorum queue elects its leader remembers the one that is gone: RabbitMQ 3.10 refuses
+/// everything on it until that node is back. A new one asks anew.
+fn keeps_its_channel(result: &Result<(), PublishError>) -> bool {
+    !matches!(result, Err(PublishError::Unavailable | PublishError::Refused))
+}
+
 /// What a failed publish says about the broker.
 pub(super) fn failure(error: &lapin::Error) -> PublishError {
     match refusal(error) {
@@ -261,5 +267,11 @@ mod tests {
         assert_eq!(judge(&Confirmation::Ack(None)), Ok(()));
         assert_eq!(judge(&Confirmation::Nack(None)), Err(PublishError::Refused));
         assert_eq!(judge(&Confirmation::NotRequested), Err(PublishError::Unavailable));
+    }
+
+    #[test]
+    fn a_channel_that_refused_is_not_used_again() {
+        assert!(keeps_its_channel(&judge(&Confirmation::Ack(None))));
+        assert!(!keeps_its_channel(&judge(&Confirmation::Nack(None))));
     }
 }

@@ -15,7 +15,8 @@ const PREFIX_BYTES_MAX: usize = 200;
 
 #[derive(Clone)]
 pub struct RabbitSettings {
-    pub(super) uri: AMQPUri,
+    /// The nodes of one broker, in the order in which they are tried; never empty.
+    pub(super) nodes: Vec<AMQPUri>,
     /// First part of every exchange and queue name.
     pub prefix: String,
     /// How long the broker may take to confirm one message.
@@ -29,8 +30,12 @@ pub struct RabbitSettings {
 /// The URL itself is not repeated: it may hold a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadSettings {
-    #[error("the queue's URL is not of the form amqp://user:password@host:port/vhost")]
+    #[error(
+        "the queue's URL is not of the form amqp://user:password@host:port/vhost, nor a list of such with commas between (a comma in a password is written %2C)"
+    )]
     Url,
+    #[error("the queue's URLs name different virtual hosts: they are meant for the nodes of one broker")]
+    VirtualHosts,
     #[error(
         "the queue's prefix {0:?} is empty, longer than 200 bytes or not made of letters, digits, '.', '-' and '_'"
     )]
@@ -38,17 +43,19 @@ pub enum BadSettings {
 }
 
 impl RabbitSettings {
-    pub fn new(url: &str, prefix: &str) -> Result<RabbitSettings, BadSettings> {
-        let mut uri: AMQPUri = url.parse().map_err(|_| BadSettings::Url)?;
-        uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
-        uri.query.connection_timeout.get_or_insert(CONNECT_TIMEOUT_MS);
+    /// - Shapes: `urls` is one URL, or those of a cluster's nodes with commas between.
+    pub fn new(urls: &str, prefix: &str) -> Result<RabbitSettings, BadSettings> {
+        let nodes = urls.split(',').map(node).collect::<Result<Vec<_>, _>>()?;
+        if nodes.iter().any(|other| other.vhost != nodes[0].vhost) {
+            return Err(BadSettings::VirtualHosts);
+        }
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
         let fits = !prefix.is_empty() && prefix.len() <= PREFIX_BYTES_MAX;
         if !fits || !prefix.bytes().all(plain) {
             return Err(BadSettings::Prefix(prefix.into()));
         }
         Ok(RabbitSettings {
-            uri,
+            nodes,
             prefix: prefix.into(),
             publish_timeout: Duration::from_secs(3),
             channels_per_lane: 8,
@@ -56,10 +63,26 @@ impl RabbitSettings {
         })
     }
 
-    /// For logs and pages: without user and password.
+    /// For logs and pages: without users and passwords.
     pub fn address(&self) -> String {
-        format!("{}:{}", self.uri.authority.host, self.uri.authority.port)
+        self.nodes.iter().map(address_of).collect::<Vec<_>>().join(", ")
     }
+
+    /// The same on every node.
+    pub(super) fn virtual_host(&self) -> &str {
+        &self.nodes[0].vhost
+    }
+}
+
+fn node(url: &str) -> Result<AMQPUri, BadSettings> {
+    let mut uri: AMQPUri = url.trim().parse().map_err(|_| BadSettings::Url)?;
+    uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
+    uri.query.connection_timeout.get_or_insert(CONNECT_TIMEOUT_MS);
+    Ok(uri)
+}
+
+pub(super) fn address_of(node: &AMQPUri) -> String {
+    format!("{}:{}", node.authority.host, node.authority.port)
 }
 
 impl fmt::Debug for RabbitSettings {
@@ -78,6 +101,18 @@ mod tests {
         assert_eq!(format!("{settings:?}"), "RabbitSettings(h:1, landfall)");
         let error = RabbitSettings::new("http://u:secret@h", "landfall").unwrap_err();
         assert!(!error.to_string().contains("secret"));
+    }
+
+    #[test]
+    fn a_list_names_the_nodes_of_one_broker() {
+        let settings = RabbitSettings::new("amqp://u:a%2Cb@h:1/v, amqps://u:p@i:2/v", "landfall").unwrap();
+        assert_eq!((settings.nodes.len(), settings.address().as_str()), (2, "h:1, i:2"));
+        assert_eq!(settings.nodes[0].authority.userinfo.password, "a,b");
+        for urls in ["", "amqp://h,", "amqp://h,i", "amqp://u:a,b@h"] {
+            assert_eq!(RabbitSettings::new(urls, "landfall").unwrap_err(), BadSettings::Url, "{urls}");
+        }
+        let elsewhere = RabbitSettings::new("amqp://h/v,amqp://i/w", "landfall").unwrap_err();
+        assert_eq!(elsewhere, BadSettings::VirtualHosts);
     }
 
     #[test]

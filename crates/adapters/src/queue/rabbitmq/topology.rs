@@ -183,12 +183,20 @@ pub(super) fn refusal(error: &lapin::Error) -> Option<(u16, String)> {
     error.is_amqp_soft_error().then(|| (said.get_id(), said.get_message().to_string()))
 }
 
+/// To the first node that lets us in.
 async fn connect(settings: &RabbitSettings) -> Result<Connection, QueueError> {
-    let connecting = async {
-        let properties = ConnectionProperties::default().with_connection_name("landfall topology".into());
-        Connection::connect_uri(settings.uri.clone(), properties).await.map_err(unavailable)
-    };
-    within(ASK_DEADLINE * 2, "connect", connecting).await
+    let mut failed = QueueError::Unavailable("no node is named".into());
+    for node in &settings.nodes {
+        let connecting = async {
+            let properties = ConnectionProperties::default().with_connection_name("landfall topology".into());
+            Connection::connect_uri(node.clone(), properties).await.map_err(unavailable)
+        };
+        match within(ASK_DEADLINE * 2, "connect", connecting).await {
+            Ok(connection) => return Ok(connection),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
 }
 
 /// Looks first, so that comparing makes nothing; then declares anew, which the broker refuses if arguments differ.

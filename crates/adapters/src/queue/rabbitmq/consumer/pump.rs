@@ -8,14 +8,13 @@ use futures_util::StreamExt;
 use lapin::Channel;
 use lapin::message::Delivery;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use super::super::super::QueueError;
 use super::super::connection::Live;
 use super::super::{frames, unavailable};
-use super::{Held, HeldJobs, SUBSCRIBE_DEADLINE, subscribe};
+use super::{Held, HeldJobs, subscribe};
 use crate::clock::Clock;
 
 /// Between two tries to subscribe to a queue that does not answer.
@@ -46,32 +45,35 @@ pub(super) struct Feeder {
 
 /// Runs until the consumer is dropped, or until the subscription ends: then the other lanes are of no use either.
 pub(super) async fn feed(feeder: Feeder, opened: Option<Subscription>) {
-    let feeding = async {
-        match opened {
-            Some(subscription) => pump(&feeder, subscription).await,
-            None => match insist(&feeder).await {
-                Ok(subscription) => pump(&feeder, subscription).await,
-                Err(error) => error,
-            },
-        }
+    let subscription = match opened {
+        Some(subscription) => Ok(Some(subscription)),
+        None => insist(&feeder).await,
     };
-    let error = tokio::select! {
-        () = feeder.end.cancelled() => return,
-        error = feeding => error,
+    let error = match subscription {
+        Ok(Some(subscription)) => tokio::select! {
+            () = feeder.end.cancelled() => return,
+            error = pump(&feeder, subscription) => error,
+        },
+        Ok(None) => return,
+        Err(error) => error,
     };
     // Whoever no longer leases need not know.
     feeder.sender.send(Err(error)).await.ok();
 }
 
 /// RabbitMQ 3.10 may leave a queue without a leader after a crash, and then never answers who wants to consume it.
-async fn insist(feeder: &Feeder) -> Result<Subscription, QueueError> {
+/// `None` if the consumer is dropped meanwhile; not in the middle of subscribing, which would leave a subscription behind.
+async fn insist(feeder: &Feeder) -> Result<Option<Subscription>, QueueError> {
     let lane = feeder.lane.label();
     error!(lane, "the broker does not let us consume the lane {lane}: its queue has no leader; the others are worked");
     loop {
-        tokio::time::sleep(AGAIN_AFTER).await;
-        if let Ok(opened) = timeout(SUBSCRIBE_DEADLINE, subscribe(&feeder.live, &feeder.prefix, feeder.lane)).await {
+        tokio::select! {
+            () = feeder.end.cancelled() => return Ok(None),
+            () = tokio::time::sleep(AGAIN_AFTER) => {}
+        }
+        if let Some(subscription) = subscribe(&feeder.live, &feeder.prefix, feeder.lane).await? {
             info!(lane, "the lane {lane} is consumed again");
-            return opened;
+            return Ok(Some(subscription));
         }
     }
 }
