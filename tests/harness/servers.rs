@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "services")]
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 const STARTED_WITHIN: Duration = Duration::from_secs(60);
 
 /// Where a pair of servers is, by the variables that `cargo xtask services` prints.
@@ -86,7 +88,9 @@ impl Servers {
     pub async fn broker_answers(&self) {
         let url = self.at.get("LANDFALL_TEST_AMQP_URL");
         super::within(STARTED_WITHIN, "the broker answers", || async {
-            lapin::Connection::connect(url, lapin::ConnectionProperties::default()).await.is_ok()
+            // It may take the connection before it can answer on it.
+            let connecting = lapin::Connection::connect(url, lapin::ConnectionProperties::default());
+            tokio::time::timeout(ANSWER_WITHIN, connecting).await.is_ok_and(|connected| connected.is_ok())
         })
         .await;
     }
