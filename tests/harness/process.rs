@@ -5,13 +5,18 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 const START_WITHIN: Duration = Duration::from_secs(60);
 
+/// A child of the process may hold its output open for longer than it lives.
+const READ_WITHIN: Duration = Duration::from_secs(2);
+
 pub struct Process {
     child: Child,
     log: Arc<Mutex<String>>,
+    readers: [JoinHandle<()>; 2],
     pub public: Option<SocketAddr>,
     pub internal: SocketAddr,
 }
@@ -54,9 +59,11 @@ impl Process {
             .spawn()
             .unwrap();
         let log = Arc::new(Mutex::new(String::new()));
-        read_lines(child.stderr.take().unwrap(), log.clone());
-        read_lines(child.stdout.take().unwrap(), log.clone());
-        Process { child, log, public: None, internal: SocketAddr::from(([127, 0, 0, 1], 0)) }
+        let readers = [
+            read_lines(child.stderr.take().unwrap(), log.clone()),
+            read_lines(child.stdout.take().unwrap(), log.clone()),
+        ];
+        Process { child, log, readers, public: None, internal: SocketAddr::from(([127, 0, 0, 1], 0)) }
     }
 
     /// A command that ends by itself: its exit code and what it printed, standard output and errors together.
@@ -98,12 +105,19 @@ impl Process {
         let started = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
-                // The readers see the last lines a moment after the end.
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                self.read_to_the_end().await;
                 return status.code();
             }
             assert!(started.elapsed() < START_WITHIN, "does not end:\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// The last lines are read a moment after the end of who wrote them.
+    async fn read_to_the_end(&self) {
+        let ended = Instant::now();
+        while !self.readers.iter().all(JoinHandle::is_finished) && ended.elapsed() < READ_WITHIN {
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
 
@@ -126,12 +140,12 @@ impl Drop for Process {
     }
 }
 
-fn read_lines(stream: impl Read + Send + 'static, log: Arc<Mutex<String>>) {
+fn read_lines(stream: impl Read + Send + 'static, log: Arc<Mutex<String>>) -> JoinHandle<()> {
     std::thread::spawn(move || {
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
             let mut log = log.lock().unwrap();
             log.push_str(&line);
             log.push('\n');
         }
-    });
+    })
 }
