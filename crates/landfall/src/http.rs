@@ -29,14 +29,14 @@ pub(crate) mod webhook;
 const HEADERS_WITHIN: Duration = Duration::from_secs(5);
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 const CONNECTIONS_MAX: usize = 2_048;
-const BACKLOG: u32 = 1_024;
+/// Connections that wait to be taken.
+const BACKLOG: i32 = 1_024;
 
 /// The same limits for both listeners. A macro, because the server's type cannot be named.
 macro_rules! listen {
     ($server:expr, $listener:expr, $grace:expr, $workers:expr) => {
         Ok($server
             .workers($workers)
-            .backlog(BACKLOG)
             .max_connections(CONNECTIONS_MAX)
             .keep_alive(KEEP_ALIVE)
             .client_request_timeout(HEADERS_WITHIN)
@@ -77,6 +77,8 @@ pub(crate) fn bind(addr: SocketAddr) -> anyhow::Result<TcpListener> {
         format!("listen on {addr}; if it is taken, set another address (`landfall config template` lists them)")
     })?;
     listener.set_nonblocking(true).context("set the listener up")?;
+    // The standard library asks for 128. A burst beyond that is not refused but ignored, and comes again a second later.
+    socket2::SockRef::from(&listener).listen(BACKLOG).context("set the listener up")?;
     Ok(listener)
 }
 

@@ -66,7 +66,7 @@ pub enum RetryOf {
     Download,
 }
 
-/// Nothing that failed waits as long for its next try; the same.
+/// Nothing that failed waits as long for its next try. A time beyond was written by a clock that is wrong, as with leases.
 pub(crate) const RETRY_WAIT_MAX: SignedDuration = SignedDuration::from_hours(1);
 
 #[async_trait]
