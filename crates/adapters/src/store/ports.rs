@@ -62,25 +62,3 @@ pub trait Store:
     + Upkeep
 {
 }
-
-impl<S> Store for S where
-    S: Work
-        + Identity
-        + Sessions
-        + Fetches
-        + Backfills
-        + Leases
-        + EventLog
-        + Reading
-        + Evidence
-        + Quarantine
-        + Reconciles
-        + Recoveries
-        + Replays
-        + Audits
-        + Silence
-        + Exports
-        + Erasures
-        + Upkeep
-{
-}

@@ -18,3 +18,8 @@ mod silence;
 mod upkeep;
 mod why;
 mod work;
+
+use super::EmbeddedStore;
+use crate::store::Store;
+
+impl Store for EmbeddedStore {}

@@ -18,3 +18,8 @@ mod silence;
 mod upkeep;
 mod why;
 mod work;
+
+use super::PostgresStore;
+use crate::store::Store;
+
+impl Store for PostgresStore {}
