@@ -51,10 +51,10 @@ impl Database {
         format!("postgres://landfall@127.0.0.1:{}/postgres", self.port)
     }
 
-    /// The first of them that takes writes, tried in this order.
-    pub fn url_of_either(first: &Database, second: &Database, more: &str) -> String {
+    /// Whichever of them takes writes.
+    pub fn url_of_either(first: &Database, second: &Database) -> String {
         let hosts = format!("127.0.0.1:{},127.0.0.1:{}", first.port, second.port);
-        format!("postgres://landfall@{hosts}/postgres?target_session_attrs=read-write{more}")
+        format!("postgres://landfall@{hosts}/postgres?target_session_attrs=read-write")
     }
 
     /// Makes the standby the primary; it waits for no standby of its own.

@@ -99,8 +99,7 @@ impl Queue for RabbitQueue {
 
     async fn lease_set_aside(&self, max: usize) -> Result<SetAside, QueueError> {
         let live = self.consuming.wait(ASK_DEADLINE).await?;
-        let leasing = set_aside::lease(&live, &self.settings.prefix, &self.held, &self.tasks, max);
-        within(CONSUME_DEADLINE, "look into the dead queue", leasing).await
+        set_aside::lease(&live, &self.settings.prefix, &self.held, &self.tasks, max).await
     }
 
     async fn publish_events(&self, events: &[Published]) -> Result<(), PublishError> {

@@ -28,6 +28,7 @@ mod facts;
 mod fetch;
 mod fetch_read;
 mod history;
+mod hosts;
 mod identity;
 mod ledger;
 mod migrate;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use futures_util::StreamExt;
 use lapin::uri::AMQPUri;
-use lapin::{Connection, ConnectionProperties, Event};
+use lapin::{Channel, Connection, ConnectionProperties, Event};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval, sleep, timeout};
@@ -28,6 +28,9 @@ const GOOD_AFTER: Duration = Duration::from_secs(1);
 /// For the handshake and the first look at the topology.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
+
+/// For giving up a channel that does not answer.
+const FORGET_DEADLINE: Duration = Duration::from_millis(100);
 
 /// In case an event of lapin's got lost.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -200,4 +203,12 @@ async fn close(live: &Live) {
     let closing = live.connection.close(200, "OK".into());
     // A dead peer does not answer; lapin's thread ends when heartbeats are missed.
     let _ = timeout(CLOSE_DEADLINE, closing).await;
+}
+
+/// Gives up a channel of which something did not answer in time.
+///
+/// The broker may still answer, and lapin then keeps the channel, though it was dropped, and every job that comes on it.
+/// Closing is written at once; nobody waits for its answer.
+pub(super) async fn forget(channel: &Channel) {
+    let _ = timeout(FORGET_DEADLINE, channel.close(200, "OK".into())).await;
 }

@@ -23,16 +23,13 @@ use tracing::error;
 use uuid::Uuid;
 
 use super::super::{Consumer, Job, Lease, QueueError};
-use super::connection::Live;
+use super::connection::{Live, forget};
 use super::topology::{lane_queue, refusal, short};
 use super::{ASK_DEADLINE, frames, unavailable, within};
 use pump::{Arrival, Feeder, Subscription, feed};
 
 /// How long one lane's queue may take to let us in.
 const SUBSCRIBE_DEADLINE: Duration = Duration::from_secs(3);
-
-/// For giving up a lane that does not answer.
-const FORGET_DEADLINE: Duration = Duration::from_millis(100);
 
 /// Jobs of this process that the broker counts as delivered, per lane: prefetched or leased.
 #[derive(Default)]
@@ -154,9 +151,7 @@ async fn subscribe(live: &Live, prefix: &str, lane: Lane) -> Result<Option<Subsc
     match timeout(SUBSCRIBE_DEADLINE, subscribing).await {
         Ok(stream) => Ok(Some(Subscription { stream: stream?, channel })),
         Err(_) => {
-            // The broker may still answer, and lapin then keeps the channel, though it was dropped, and every job that
-            // comes on it. Closing is written at once; nobody waits for its answer.
-            let _ = timeout(FORGET_DEADLINE, channel.close(200, "OK".into())).await;
+            forget(&channel).await;
             Ok(None)
         }
     }

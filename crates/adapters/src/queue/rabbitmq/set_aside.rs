@@ -7,14 +7,15 @@ use std::sync::Arc;
 
 use domain::delivery::Lane;
 use futures_util::future::try_join_all;
+use lapin::Channel;
 use lapin::options::{BasicGetOptions, BasicNackOptions};
 use tokio_util::task::TaskTracker;
 
 use super::super::{QueueError, SetAside};
-use super::connection::Live;
+use super::connection::{Live, forget};
 use super::consumer::{Held, HeldJobs, Message, receipt};
 use super::topology::{dead_queue, short};
-use super::{frames, unavailable};
+use super::{ASK_DEADLINE, frames, unavailable, within};
 use crate::clock::Clock;
 
 /// Foreign messages that are looked past in one round.
@@ -28,8 +29,29 @@ pub(super) async fn lease(
     tasks: &TaskTracker,
     max: usize,
 ) -> Result<SetAside, QueueError> {
+    let opening = async { live.connection.create_channel().await.map_err(unavailable) };
+    let channel = within(ASK_DEADLINE, "open a channel", opening).await?;
+    let taking = take(&channel, prefix, held, max);
+    match within(ASK_DEADLINE, "look into the dead queue", taking).await {
+        Ok((messages, foreign)) => {
+            let lease = (!messages.is_empty()).then(|| receipt::lease(messages, Some(channel), tasks));
+            Ok(SetAside { lease, foreign })
+        }
+        Err(failed) => {
+            forget(&channel).await;
+            Err(failed)
+        }
+    }
+}
+
+/// What was taken, and how many foreign messages were put back.
+async fn take(
+    channel: &Channel,
+    prefix: &str,
+    held: &Arc<Held>,
+    max: usize,
+) -> Result<(Vec<Message>, u64), QueueError> {
     let queue = dead_queue(prefix);
-    let channel = live.connection.create_channel().await.map_err(unavailable)?;
     let now = Clock::system().now();
     let (mut messages, mut jobs, mut foreign) = (Vec::new(), 0, Vec::new());
     while jobs < max && foreign.len() < FOREIGN_MAX {
@@ -48,6 +70,5 @@ pub(super) async fn lease(
     }
     let back = BasicNackOptions { requeue: true, ..Default::default() };
     try_join_all(foreign.iter().map(|acker| acker.nack(back))).await.map_err(unavailable)?;
-    let lease = (!messages.is_empty()).then(|| receipt::lease(messages, Some(channel), tasks));
-    Ok(SetAside { lease, foreign: foreign.len() as u64 })
+    Ok((messages, foreign.len() as u64))
 }

@@ -14,15 +14,17 @@ use tokio_postgres::config::{Config, Host, SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::PostgresSettings;
+use super::hosts::{self, EachHost};
 use crate::store::StoreError;
 
+/// For each host that is named.
 const CONNECT_MAX: Duration = Duration::from_secs(3);
+
+/// What the server gives one statement; those of ours take milliseconds.
+pub(super) const STATEMENT_MAX: Duration = Duration::from_secs(15);
 
 /// Without it a query on a server that vanished waits for the kernel, 15 minutes and more.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(5);
-
-const POOL_TIMEOUTS: Timeouts =
-    Timeouts { wait: Some(Duration::from_secs(2)), create: Some(CONNECT_MAX), recycle: Some(Duration::from_secs(2)) };
 
 /// Where systems keep the certificates they trust: Debian and its children, Fedora and its children, Alpine.
 const ROOTS: [&str; 3] =
@@ -35,14 +37,21 @@ const ROOTS: [&str; 3] =
 pub(super) fn pool(settings: &PostgresSettings) -> Result<Pool, StoreError> {
     let config = config(settings)?;
     let recycling = ManagerConfig { recycling_method: RecyclingMethod::Verified };
+    let hosts =
+        hosts::each(&config).ok_or_else(|| unusable("name a host, and one port for all hosts or one for each"))?;
+    let timeouts = Timeouts {
+        wait: Some(Duration::from_secs(2)),
+        create: Some(CONNECT_MAX.saturating_mul(u32::try_from(hosts.len()).unwrap_or(u32::MAX))),
+        recycle: Some(Duration::from_secs(2)),
+    };
     let manager = if speaks_plainly(&config) {
-        Manager::from_config(config, NoTls, recycling)
+        Manager::from_connect(config, EachHost::new(hosts, NoTls, CONNECT_MAX), recycling)
     } else {
-        Manager::from_config(config, tls()?, recycling)
+        Manager::from_connect(config, EachHost::new(hosts, tls()?, CONNECT_MAX), recycling)
     };
     Pool::builder(manager)
         .max_size(settings.pool_max)
-        .timeouts(POOL_TIMEOUTS)
+        .timeouts(timeouts)
         .runtime(Runtime::Tokio1)
         .build()
         .map_err(|_| unusable("the pool cannot be made"))
@@ -60,9 +69,10 @@ fn config(settings: &PostgresSettings) -> Result<Config, StoreError> {
     }
     // Compiling a plan takes longer than any of ours runs.
     let ours = format!(
-        "-c search_path={} -c statement_timeout=30s -c lock_timeout=5s -c idle_in_transaction_session_timeout=30s \
+        "-c search_path={} -c statement_timeout={}s -c lock_timeout=5s -c idle_in_transaction_session_timeout=30s \
          -c jit=off",
-        settings.schema
+        settings.schema,
+        STATEMENT_MAX.as_secs()
     );
     let options = config.get_options().map_or_else(|| ours.clone(), |given| format!("{given} {ours}"));
     config

@@ -10,15 +10,20 @@ use std::time::Duration;
 use deadpool_postgres::{Object, Pool};
 use domain::id::RecordId;
 use futures_util::future::BoxFuture;
-use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
+use tokio_postgres::{Error, Row};
 use tokio_util::task::TaskTracker;
 
+use super::connect::STATEMENT_MAX;
 use super::error;
 use crate::store::StoreError;
 
 /// Everything of one unit, waiting for a connection and repeated tries included.
 const UNIT_MAX: Duration = Duration::from_secs(60);
+
+/// A server that lives answers every statement within its limit, be it with a refusal. One that is silent for longer is
+/// frozen or cut off, though its machine may still acknowledge what we write to it.
+const SILENCE_MAX: Duration = STATEMENT_MAX.saturating_add(Duration::from_secs(2));
 
 /// Tries of one unit that loses a race for locks.
 const TRIES_MAX: u32 = 8;
@@ -88,7 +93,7 @@ impl Units {
         .await
     }
 
-    /// Runs `work` on a connection that is closed afterwards, because it changes the session.
+    /// Runs `work` on a connection that is closed afterwards, because it changes the session and its limits.
     pub(super) async fn dedicated<T, F>(&self, within: Duration, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -97,7 +102,9 @@ impl Units {
         let pool = self.pool.clone();
         self.run(within, async move {
             let mut held = Held::from(&pool).await?;
-            work(held.db()?).await
+            let db = held.db()?;
+            db.silence_max = within;
+            work(db).await
         })
         .await
     }
@@ -135,7 +142,11 @@ where
 {
     let mut held = Held::from(pool).await?;
     held.db()?.command("BEGIN").await?;
-    let outcome = work(held.db()?).await;
+    let outcome = match work(held.db()?).await {
+        // Whoever did not answer is asked nothing more: the connection is closed, which rolls back as well.
+        Err(away @ StoreError::Unavailable(_)) => return Err(away),
+        outcome => outcome,
+    };
     let end = if matches!(outcome, Ok(Done::Keep(_))) { "COMMIT" } else { "ROLLBACK" };
     let ended = held.db()?.command(end).await;
     held.give_back_unless_broken(&ended);
@@ -153,7 +164,7 @@ struct Held(Option<Db>);
 impl Held {
     async fn from(pool: &Pool) -> Result<Held, StoreError> {
         let client = pool.get().await.map_err(error::of_pool)?;
-        Ok(Held(Some(Db { client, unseen: HashSet::new() })))
+        Ok(Held(Some(Db { client, unseen: HashSet::new(), silence_max: SILENCE_MAX })))
     }
 
     fn db(&mut self) -> Result<&mut Db, StoreError> {
@@ -181,14 +192,19 @@ pub(super) struct Db {
     /// Records that this transaction looked for and did not find: whoever inserts one meanwhile has changed what the
     /// merge rule was asked.
     pub(super) unseen: HashSet<RecordId>,
+    /// How long one statement may go without its whole answer.
+    silence_max: Duration,
 }
 
 pub(super) type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 impl Db {
     pub(super) async fn rows(&self, sql: &'static str, parameters: Parameters<'_>) -> Result<Vec<Row>, StoreError> {
-        let statement = self.client.prepare_cached(sql).await.map_err(|cause| error::of_postgres(&cause))?;
-        self.client.query(&statement, parameters).await.map_err(|cause| error::of_postgres(&cause))
+        self.answered(async {
+            let statement = self.client.prepare_cached(sql).await?;
+            self.client.query(&statement, parameters).await
+        })
+        .await
     }
 
     pub(super) async fn row(&self, sql: &'static str, parameters: Parameters<'_>) -> Result<Option<Row>, StoreError> {
@@ -197,12 +213,34 @@ impl Db {
 
     /// Answers how many rows were written.
     pub(super) async fn execute(&self, sql: &'static str, parameters: Parameters<'_>) -> Result<u64, StoreError> {
-        let statement = self.client.prepare_cached(sql).await.map_err(|cause| error::of_postgres(&cause))?;
-        self.client.execute(&statement, parameters).await.map_err(|cause| error::of_postgres(&cause))
+        self.answered(async {
+            let statement = self.client.prepare_cached(sql).await?;
+            self.client.execute(&statement, parameters).await
+        })
+        .await
     }
 
     /// Runs a command that has no parameters and is not worth preparing.
     pub(super) async fn command(&self, sql: &str) -> Result<(), StoreError> {
-        self.client.batch_execute(sql).await.map_err(|cause| error::of_postgres(&cause))
+        self.answered(self.client.batch_execute(sql)).await
+    }
+
+    async fn answered<T>(&self, asking: impl Future<Output = Result<T, Error>>) -> Result<T, StoreError> {
+        match tokio::time::timeout(self.silence_max, asking).await {
+            Ok(answer) => answer.map_err(|cause| error::of_postgres(&cause)),
+            Err(_) => {
+                // Those that lie in the pool lead to the same server: each would have to be found out by itself.
+                if let Some(pool) = Object::pool(&self.client) {
+                    pool.retain(|_, _| false);
+                }
+                Err(StoreError::Unavailable("the database does not answer".into()))
+            }
+        }
+    }
+
+    /// For upkeep that goes through a day's deliveries: until this transaction ends, a statement may take longer.
+    pub(super) async fn take_time(&mut self) -> Result<(), StoreError> {
+        self.silence_max = UNIT_MAX;
+        self.command(&format!("SET LOCAL statement_timeout = '{}s'", UNIT_MAX.as_secs())).await
     }
 }

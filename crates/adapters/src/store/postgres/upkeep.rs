@@ -179,6 +179,7 @@ async fn unpartitioned_days(db: &mut Db, today: Date) -> Result<Vec<Date>, Store
 }
 
 async fn move_out_of_default(db: &mut Db, day: Date) -> Result<(), StoreError> {
+    db.take_time().await?;
     db.rows("SELECT pg_advisory_xact_lock($1, hashtext(current_schema()))", &[&LOCK_PARTITIONS]).await?;
     let is_there = db.row("SELECT to_regclass($1) IS NOT NULL AS there", &[&partition(day)]).await?;
     match day.tomorrow() {
@@ -199,6 +200,7 @@ SELECT body FROM delivery WHERE received_at >= $1 AND received_at < $2 AND subst
 async fn drop_partition(db: &mut Db, day: Date) -> Result<(), StoreError> {
     let bounds = day.tomorrow().and_then(|next| Ok((day.to_zoned(TimeZone::UTC)?, next.to_zoned(TimeZone::UTC)?)));
     let Ok((start, end)) = bounds else { return Ok(()) };
+    db.take_time().await?;
     db.rows("SELECT pg_advisory_xact_lock($1, hashtext(current_schema()))", &[&LOCK_PARTITIONS]).await?;
     let dead = db.row(DEAD, &[&start.timestamp(), &end.timestamp()]).await?;
     warn_of_dead(dead.map_or(Ok(0), |row| count(&row, "dead"))?);
