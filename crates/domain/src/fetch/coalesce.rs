@@ -31,10 +31,13 @@ pub fn coalesce(queued: &[Queued], wanted: &[FetchJob]) -> Coalesced {
     let mut waiting: Vec<Queued> = queued.to_vec();
     let mut merged = Coalesced::default();
     for (index, job) in wanted.iter().enumerate() {
-        let mut window = job.window;
-        let is_whole = |waits: &Queued, window: &Window| {
+        let is_whole = |waits: &&Queued, window: &Window| {
             waits.kind == job.kind && (job.kind == DataKind::Athlete || waits.window.holds(window))
         };
+        // Before anything is absorbed: what is being asked may share days with it, and whoever leant on what is absorbed
+        // will lean on this job alone, for all of its days.
+        let held = waiting.iter().filter(|waits| waits.kind == job.kind && waits.held);
+        let mut window = cut_down(job.window, held, |id| merged.links.push((index, id)));
         if let Some(waits) = waiting.iter().find(|waits| is_whole(waits, &window)) {
             merged.links.push((index, waits.id));
             continue;
@@ -46,12 +49,9 @@ pub fn coalesce(queued: &[Queued], wanted: &[FetchJob]) -> Coalesced {
             window = window.hull(&gone.window);
             absorbed.push(gone.id);
         }
-        for waits in waiting.iter().filter(|waits| waits.kind == job.kind) {
-            if let Some(rest) = rest_of(&window, &waits.window) {
-                merged.links.push((index, waits.id));
-                window = rest;
-            }
-        }
+        // What waits shares no day with what was absorbed: only days of this job itself are left to it.
+        let others = waiting.iter().filter(|waits| waits.kind == job.kind && !waits.held);
+        window = cut_down(window, others, |id| merged.links.push((index, id)));
         // Those that hold its ends may hold all of it between them.
         if let Some(waits) = waiting.iter().find(|waits| absorbed.is_empty() && is_whole(waits, &window)) {
             merged.links.push((index, waits.id));
@@ -74,6 +74,21 @@ fn joins(waits: &Queued, window: &Window) -> bool {
 /// Within one month and short enough: two windows that are asked for as one.
 fn is_one_request(window: &Window) -> bool {
     window.days() <= i64::from(WINDOW_DAYS_MAX) && cell_of(window.start, WINDOW_DAYS_MAX).holds(window)
+}
+
+/// Leaves to others the days at the ends of `window` that they hold already; names them.
+fn cut_down<'a>(
+    window: Window,
+    others: impl Iterator<Item = &'a Queued>,
+    mut leans_on: impl FnMut(FetchJobId),
+) -> Window {
+    others.fold(window, |window, other| match rest_of(&window, &other.window) {
+        Some(rest) => {
+            leans_on(other.id);
+            rest
+        }
+        None => window,
+    })
 }
 
 /// The days of `window` that the other does not hold, where they overlap and what is left is one range.
@@ -158,6 +173,8 @@ mod tests {
             ranges in proptest::collection::vec((0..120_i32, 1..90_i32, 20..400_u32), 1..8), held in 0..8_usize,
         ) {
             let (mut waiting, mut number) = (Vec::new(), 0);
+            // Each wish, and the jobs that it leans on.
+            let mut wishes: Vec<(Window, BTreeSet<FetchJobId>)> = Vec::new();
             for (round, (start, length, days_max)) in ranges.into_iter().enumerate() {
                 let wanted: Vec<FetchJob> = split(window(start, length), days_max)
                     .into_iter()
@@ -168,11 +185,17 @@ mod tests {
                 // What is being asked right now can no longer change: a window around it asks for its days again.
                 let asked: Vec<Date> = after.iter().filter(|waits| !waits.held).flat_map(|waits| days(&waits.window)).collect();
                 prop_assert_eq!(asked.iter().collect::<BTreeSet<_>>().len(), asked.len(), "a day twice");
-                for (index, job) in wanted.iter().enumerate() {
-                    let leans_on: BTreeSet<FetchJobId> = merged.links.iter().filter(|(of, _)| *of == index).map(|(_, id)| *id).collect();
+                for (_, leans_on) in &mut wishes {
+                    let by = |id: &FetchJobId| merged.absorbed.iter().find(|(gone, _)| gone == id).map_or(*id, |(_, by)| *by);
+                    *leans_on = leans_on.iter().map(by).collect();
+                }
+                wishes.extend(wanted.iter().enumerate().map(|(index, job)| {
+                    (job.window, merged.links.iter().filter(|(of, _)| *of == index).map(|(_, id)| *id).collect())
+                }));
+                for (wish, leans_on) in &wishes {
                     let given: BTreeSet<Date> =
                         after.iter().filter(|waits| leans_on.contains(&waits.id)).flat_map(|waits| days(&waits.window)).collect();
-                    prop_assert!(days(&job.window).all(|day| given.contains(&day)), "a day is not asked for");
+                    prop_assert!(days(wish).all(|day| given.contains(&day)), "a day is not asked for");
                 }
                 prop_assert!(merged.absorbed.iter().all(|(_, into)| after.iter().any(|waits| waits.id == *into)));
                 waiting = after;
@@ -181,6 +204,19 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn who_leant_on_what_is_absorbed_still_has_all_days() {
+        let held =
+            Queued { id: FetchJobId(Uuid::from_u128(1)), kind: DataKind::Daily, window: window(17, 7), held: true };
+        let later =
+            Queued { id: FetchJobId(Uuid::from_u128(2)), kind: DataKind::Daily, window: window(24, 8), held: false };
+        let merged = coalesce(&[held, later], &[job(3, window(14, 14)), job(4, window(0, 14))]);
+        // The first wish, and those before it that nobody here knows of, lean on the fourth for the days from 14 on.
+        assert_eq!(merged.insert.iter().map(|job| job.window).collect::<Vec<_>>(), [window(0, 24)]);
+        let id = |number| FetchJobId(Uuid::from_u128(number));
+        assert_eq!(merged.links, [(0, id(2)), (0, id(4)), (1, id(4))]);
     }
 
     #[test]
