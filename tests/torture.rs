@@ -35,7 +35,7 @@ async fn what_was_answered_2xx_takes_effect_exactly_once_under_every_fault(engin
     let seconds = asked("LANDFALL_TORTURE_SECONDS").unwrap_or(SECONDS);
     println!("torture of {engine:?}, seed {seed}, {seconds} s");
     let mut dice = Dice::new(seed);
-    let mut fleet = Fleet::start(engine).await;
+    let mut fleet = Fleet::start(engine, seconds).await;
     let mut sender = Sender::start(&fleet, dice.fork());
     let mut nemesis = Nemesis::new(engine, dice);
     let begun = Instant::now();

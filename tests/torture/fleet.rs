@@ -2,16 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::harness::process::Process;
 use crate::harness::volume::Volume;
-use crate::harness::{Engine, Options, TestApp, within};
+use crate::harness::{Engine, Options, TestApp};
 #[cfg(feature = "services")]
 use crate::harness::{proxy::Proxies, servers::Servers};
 
-/// Small enough to be filled at once.
-const VOLUME_MEBIBYTES: u32 = 96;
+/// Small enough to be filled at once, and large enough for all that is kept: a minute's load takes about 6.
+const VOLUME_MEBIBYTES: u64 = 96;
+const VOLUME_MEBIBYTES_A_MINUTE: u64 = 16;
 
 /// Whatever was done, all of it answers again within this.
 const HEALED_WITHIN: Duration = Duration::from_secs(120);
@@ -32,12 +33,13 @@ struct Member {
 }
 
 impl Fleet {
-    pub async fn start(engine: Engine) -> Self {
+    pub async fn start(engine: Engine, seconds: u64) -> Self {
         let roles: &[&'static str] = match engine {
             Engine::Embedded => &["receive,work,api"],
             Engine::Cluster => &["receive,api", "work", "work"],
         };
-        let volume = Volume::mount(VOLUME_MEBIBYTES, "root");
+        let mebibytes = VOLUME_MEBIBYTES + VOLUME_MEBIBYTES_A_MINUTE * seconds.div_ceil(60);
+        let volume = Volume::mount(u32::try_from(mebibytes).unwrap(), "root");
         let mut options = Options::default().processes(roles);
         if let Some(volume) = &volume {
             let data = volume.path().join("data").display().to_string();
@@ -143,17 +145,29 @@ impl Fleet {
             self.kill(index);
             self.start_again(index, None);
         }
-        let urls: Vec<String> =
-            self.members.iter().map(|member| format!("http://{}/readyz", member.internal)).collect();
-        within(HEALED_WITHIN, "every process is ready again", || async {
-            for url in &urls {
-                if !self.app.http.get(url).send().await.is_ok_and(|answer| answer.status().is_success()) {
-                    return false;
-                }
+        let begun = Instant::now();
+        loop {
+            let waiting = self.not_ready().await;
+            if waiting.is_empty() {
+                return;
             }
-            true
-        })
-        .await;
+            assert!(begun.elapsed() < HEALED_WITHIN, "not ready again:\n{}", waiting.join("\n"));
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// What each process that is not ready says of itself.
+    async fn not_ready(&self) -> Vec<String> {
+        let mut waiting = Vec::new();
+        for member in &self.members {
+            let answer = self.app.http.get(format!("http://{}/readyz", member.internal)).send().await;
+            match answer {
+                Ok(answer) if answer.status().is_success() => {}
+                Ok(answer) => waiting.push(format!("{}: {}", member.roles, answer.text().await.unwrap_or_default())),
+                Err(_) => waiting.push(format!("{}: no answer", member.roles)),
+            }
+        }
+        waiting
     }
 
     pub async fn end(self) {
