@@ -14,6 +14,7 @@ crate::on_every_engine!(
     a_person_who_says_why_may_discard_dead_letters,
     who_looks_at_a_payload_is_remembered,
     requests_that_make_no_sense_are_refused,
+    documents_of_what_is_dead_leave_the_payload_store_and_come_back_with_a_replay,
 );
 
 fn run_of(user: &str, summary_id: &str) -> Value {
@@ -25,7 +26,11 @@ async fn send(app: &TestApp, user: &str, summary_id: &str) {
 }
 
 async fn start(engine: Engine, attempts: &str) -> TestApp {
-    let options = Options::default().set("LANDFALL_DELIVERY_ATTEMPTS", attempts).set("LANDFALL_BACKFILL_DAYS", "0");
+    start_with(engine, attempts, Options::default()).await
+}
+
+async fn start_with(engine: Engine, attempts: &str, options: Options) -> TestApp {
+    let options = options.set("LANDFALL_DELIVERY_ATTEMPTS", attempts).set("LANDFALL_BACKFILL_DAYS", "0");
     let app = TestApp::start_with(engine, options).await;
     assert_eq!(app.send(&terra_says::auth(terra_says::user("terra-ann", Some("ann"))), &[]).await, 200);
     app.quiet().await;
@@ -220,5 +225,31 @@ async fn requests_that_make_no_sense_are_refused(engine: Engine) {
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("name some deliveries"), "{said}");
     assert!(app.all("/v1/replays").await.is_empty() && app.all("/v1/audit").await.is_empty());
+    app.end().await;
+}
+
+async fn documents_of_what_is_dead_leave_the_payload_store_and_come_back_with_a_replay(engine: Engine) {
+    let app = start_with(engine, "2", Options::default().set("LANDFALL_PAYLOADS_INLINE_MAX", "64")).await;
+    let before = app.objects().len();
+    send(&app, "ann", POISON).await;
+    eventually("it is dead", || async {
+        let rows = dead(&app).await;
+        rows.len() == 1 && rows[0]["outcome"] == "dead"
+    })
+    .await;
+    eventually("its body stays, and no document", || async { app.objects().len() == before + 1 }).await;
+    // The cause is not mended: what the replay puts there goes as well.
+    let (code, said) = landfall(&app, &["dead", "replay", "--yes"]).await;
+    assert_eq!(code, 5, "{said}");
+    eventually("no document of the replay either", || async {
+        app.metric("landfall_unneeded_payloads").await == 0.0 && app.objects().len() == before + 1
+    })
+    .await;
+    app.mend().await;
+    let (code, said) = landfall(&app, &["dead", "replay", "--yes"]).await;
+    assert_eq!(code, 0, "{said}");
+    let kept = app.all("/v1/users/ann/activities?samples=true").await;
+    assert_eq!(kept[0]["document"], run_of("ann", POISON)["data"][0]);
+    assert_eq!(app.objects().len(), before + 2, "body and document");
     app.end().await;
 }

@@ -55,23 +55,6 @@ async fn send_at(app: &TestApp, body: &Value, seconds: i64) {
     assert_eq!(app.send(body, &[(ORDERING, &ordering)]).await, 200);
 }
 
-/// Objects in the payload store, by their path and what is in them.
-fn objects(app: &TestApp) -> Vec<String> {
-    fn walk(dir: &std::path::Path, found: &mut Vec<String>) {
-        let Ok(entries) = std::fs::read_dir(dir) else { return };
-        for path in entries.map(|entry| entry.unwrap().path()) {
-            if path.is_dir() {
-                walk(&path, found);
-            } else {
-                found.push(path.display().to_string());
-            }
-        }
-    }
-    let mut found = Vec::new();
-    walk(&std::path::Path::new(&app.settings["LANDFALL_DATA_DIR"]).join("payloads"), &mut found);
-    found
-}
-
 async fn a_person_is_forgotten_here_and_at_terra(engine: Engine) {
     let app = TestApp::start_with(engine, stored_payloads()).await;
     for person in ["ann", "bob"] {
@@ -81,7 +64,7 @@ async fn a_person_is_forgotten_here_and_at_terra(engine: Engine) {
         }
     }
     app.quiet().await;
-    let both = objects(&app).len();
+    let both = app.objects().len();
     assert!(both >= 12, "a body and a document of each: {both}");
 
     let (code, said) = erase(&app, &["ann", "--dry-run", "-o", "json"]).await;
@@ -97,7 +80,7 @@ async fn a_person_is_forgotten_here_and_at_terra(engine: Engine) {
     assert_eq!(deauthenticated(&app).await, 1);
     assert_eq!(app.all("/v1/users/ann/activities").await.len() + app.all("/v1/users/ann/connections").await.len(), 0);
     assert_eq!(app.all("/v1/users/bob/activities").await.len(), 3);
-    eventually("ann's payloads are gone, and bob's are not", || async { objects(&app).len() == both / 2 }).await;
+    eventually("ann's payloads are gone, and bob's are not", || async { app.objects().len() == both / 2 }).await;
 
     // Terra's own deauth comes, and what it had sent before.
     assert_eq!(app.send(&run_of("ann", 9), &[("x-terra-trace-id", "a-trace-of-ann")]).await, 200);
@@ -116,7 +99,7 @@ async fn a_person_is_forgotten_here_and_at_terra(engine: Engine) {
     {
         assert!(!text.contains("terra-ann") && !text.contains("\"ann\""), "{what}: {text}");
     }
-    eventually("nothing is left of what came late", || async { objects(&app).len() == both / 2 }).await;
+    eventually("nothing is left of what came late", || async { app.objects().len() == both / 2 }).await;
     app.end().await;
 }
 
@@ -155,7 +138,7 @@ async fn a_process_that_is_killed_goes_on_with_an_erasure(engine: Engine) {
     app.start_again().await;
     let path = format!("/v1/erasures/{}", begun["id"].as_str().unwrap());
     after_the_lease("it is done", || async { app.get(&path).await["state"] == "done" }).await;
-    eventually("its payloads are gone", || async { objects(&app).is_empty() }).await;
+    eventually("its payloads are gone", || async { app.objects().is_empty() }).await;
     assert!(app.all("/v1/deliveries").await.iter().all(|one| one["terra_user_id"].is_null()));
     app.end().await;
 }
@@ -178,7 +161,7 @@ async fn what_waits_in_the_queue_is_dropped_when_it_is_worked(engine: Engine) {
     eventually("each is dropped", || async { app.all("/v1/deliveries?outcome=erased").await.len() >= 20 }).await;
     assert!(app.all("/v1/users/ann/activities").await.is_empty() && app.all("/v1/connections").await.is_empty());
     assert!(begun["id"].is_string());
-    after_the_lease("their payloads are gone", || async { objects(&app).is_empty() }).await;
+    after_the_lease("their payloads are gone", || async { app.objects().is_empty() }).await;
     app.end().await;
 }
 

@@ -404,6 +404,23 @@ impl TestApp {
         answer.json::<Value>().await.unwrap()["items"].as_array().unwrap().clone()
     }
 
+    /// Objects in the payload store, by their paths.
+    pub fn objects(&self) -> Vec<String> {
+        fn walk(dir: &std::path::Path, found: &mut Vec<String>) {
+            let Ok(entries) = std::fs::read_dir(dir) else { return };
+            for path in entries.map(|entry| entry.unwrap().path()) {
+                if path.is_dir() {
+                    walk(&path, found);
+                } else {
+                    found.push(path.display().to_string());
+                }
+            }
+        }
+        let mut found = Vec::new();
+        walk(&std::path::Path::new(&self.settings["LANDFALL_DATA_DIR"]).join("payloads"), &mut found);
+        found
+    }
+
     /// Everything any process printed.
     pub fn logs(&self) -> String {
         self.processes.iter().map(Process::log).collect::<Vec<_>>().join("\n")

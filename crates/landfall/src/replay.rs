@@ -209,11 +209,12 @@ impl Work<'_> {
             return Ok(Duration::ZERO);
         };
         counter!(telemetry::REPLAYED, "outcome" => "applied").increment((worked - failed.len()) as u64);
-        for (job, _, failure) in &failed {
-            self.failed(run.id, job, failure).await?;
+        for one in &failed {
+            self.failed(run.id, &one.job, &one.failure).await?;
+            worker::let_go(&one.documents, self.ports).await;
         }
         if is_first && worked > 0 {
-            self.look_at_the_first(run, failed.first().map(|(_, _, failure)| failure)).await?;
+            self.look_at_the_first(run, failed.first().map(|one| &one.failure)).await?;
         } else {
             self.tally(run.clone()).await?;
             let takes = Duration::from_secs(1).saturating_mul(count) / run.rate.max(1);

@@ -4,15 +4,15 @@
 //! alone: that one is retried later and in the end a dead letter, the others are not harmed. If the store is away,
 //! nothing is settled and no attempt is burnt: the worker waits, and the queue keeps what it has not acknowledged.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+mod prepare;
+
+use std::panic::AssertUnwindSafe;
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use adapters::payloads::{Hint, PayloadError};
 use adapters::queue::{Consumer, Job, Lease};
-use adapters::store::{Applied, LedgerOutcome, Prepared, Recorded, StoreError};
-use domain::id::derived_uuid;
-use domain::plan::{self, Cause, Context};
+use adapters::store::{Applied, LedgerOutcome, Prepared, Recorded, StoreError, Unneeded};
+use domain::plan::{Cause, Context};
 use domain::replay::ReplayId;
 use domain::settle::{self, Failure, Settlement};
 use fail::fail_point;
@@ -143,7 +143,8 @@ pub(crate) async fn give_up(
     config: &Config,
     stop: &CancellationToken,
 ) {
-    if record_failure(job, attempt, failure, ports, config, stop).await.is_err() {
+    let failed = Failed { job: job.clone(), attempt, failure: failure.clone(), documents: Vec::new() };
+    if record_failure(&failed, ports, config, stop).await.is_err() {
         info!("stopped before a delivery was settled; it comes again");
     }
 }
@@ -166,10 +167,19 @@ async fn settle_all(
     config: &Config,
     stop: &CancellationToken,
 ) -> Result<(), Stopped> {
-    for (job, attempt, failure) in apply_all(jobs, None, ports, config, stop).await? {
-        record_failure(&job, attempt, &failure, ports, config, stop).await?;
+    for failed in apply_all(jobs, None, ports, config, stop).await? {
+        record_failure(&failed, ports, config, stop).await?;
     }
     Ok(())
+}
+
+/// A delivery that did not come to its effects.
+pub(crate) struct Failed {
+    pub(crate) job: Job,
+    attempt: u32,
+    pub(crate) failure: Failure,
+    /// What this try put into the payload store, to which no record points.
+    pub(crate) documents: Vec<Unneeded>,
 }
 
 /// Works jobs to their effects, for a replay if one is named; answers those that failed.
@@ -179,14 +189,14 @@ pub(crate) async fn apply_all(
     ports: &Ports,
     config: &Config,
     stop: &CancellationToken,
-) -> Result<Vec<(Job, u32, Failure)>, Stopped> {
+) -> Result<Vec<Failed>, Stopped> {
     let context = context(ports, config);
     let mut all = Batch::default();
     let mut failed = Vec::new();
     for (job, attempt) in jobs {
-        match prepare(&job, attempt, &context, ports, stop).await? {
-            Ok(ready) => all.push(job, Prepared { replay, ..ready }),
-            Err(failure) => failed.push((job, attempt, failure)),
+        match prepare::prepare(&job, attempt, replay, &context, ports, stop).await? {
+            Ok(ready) => all.push(job, ready),
+            Err(failure) => failed.push(Failed { job, attempt, failure, documents: Vec::new() }),
         }
     }
     // A stack of batches instead of recursion: halves of a refused batch go back on it.
@@ -198,14 +208,12 @@ pub(crate) async fn apply_all(
         match apply(&batch.prepared, ports, stop).await? {
             Ok(()) => {}
             Err(constraint) if batch.prepared.len() == 1 => {
-                let failure = Failure::Rejected { constraint };
-                failed.extend(
-                    batch
-                        .jobs
-                        .into_iter()
-                        .zip(batch.prepared)
-                        .map(|(job, ready)| (job, ready.attempt, failure.clone())),
-                );
+                failed.extend(batch.jobs.into_iter().zip(batch.prepared).map(|(job, ready)| Failed {
+                    job,
+                    attempt: ready.attempt,
+                    failure: Failure::Rejected { constraint: constraint.clone() },
+                    documents: ready.unneeded_documents(),
+                }));
             }
             Err(_) => batches.extend(batch.halves()),
         }
@@ -231,70 +239,6 @@ impl Batch {
         let second = Batch { jobs: self.jobs.split_off(at), prepared: self.prepared.split_off(at) };
         [self, second]
     }
-}
-
-/// Bytes → plan, with the documents of its records sealed.
-async fn prepare(
-    job: &Job,
-    attempt: u32,
-    context: &Context,
-    ports: &Ports,
-    stop: &CancellationToken,
-) -> Result<Result<Prepared, Failure>, Stopped> {
-    let mut pause = PAUSE_FIRST;
-    loop {
-        match try_prepare(job, attempt, context, ports).await {
-            Ok(prepared) => return Ok(Ok(prepared)),
-            Err(Unprepared::Failed(failure)) => return Ok(Err(failure)),
-            Err(Unprepared::Away(error)) => {
-                warn!(%error, "the payload store is away; waiting");
-                wait(&mut pause, stop).await;
-                if stop.is_cancelled() {
-                    return Err(Stopped);
-                }
-            }
-        }
-    }
-}
-
-enum Unprepared {
-    Failed(Failure),
-    Away(PayloadError),
-}
-
-impl From<PayloadError> for Unprepared {
-    fn from(error: PayloadError) -> Self {
-        match error {
-            PayloadError::Lost(_) | PayloadError::TooLarge { .. } => Unprepared::Failed(Failure::PayloadLost),
-            PayloadError::Unavailable { .. } | PayloadError::Setting { .. } => Unprepared::Away(error),
-        }
-    }
-}
-
-async fn try_prepare(job: &Job, attempt: u32, context: &Context, ports: &Ports) -> Result<Prepared, Unprepared> {
-    let bytes = ports.payloads.unseal(&job.body).await?;
-    let delivery = job.delivery.clone();
-    let planning = || {
-        #[cfg(feature = "failpoints")]
-        bugs(&bytes);
-        plan::plan(delivery, &bytes, context)
-    };
-    let plan = catch_unwind(AssertUnwindSafe(planning)).map_err(|_| Unprepared::Failed(Failure::Panicked))?;
-    let mut documents = Vec::with_capacity(plan.records.len());
-    for record in &plan.records {
-        let id = derived_uuid(&[record.key.id().0.as_bytes(), plan.cause.id_bytes().as_slice()]);
-        let hint = Hint { id, ..Hint::of(&job.delivery) };
-        documents.push(ports.payloads.seal(record.document.clone(), hint).await?);
-    }
-    Ok(Prepared { plan, body: job.body.clone(), documents, attempt, replay: None })
-}
-
-/// Where a test may have a payload of its own end the process, or panic, as a bug of ours might.
-#[cfg(feature = "failpoints")]
-fn bugs(bytes: &[u8]) {
-    let holds = |word: &[u8]| bytes.windows(word.len()).any(|window| window == word);
-    fail_point!("poison", holds(b"poison"), |_| std::process::abort());
-    fail_point!("panicking", holds(b"panicking"), |_| panic!("a test asked for it"));
 }
 
 /// Applies a batch; the inner error is the constraint that refused it.
@@ -325,35 +269,35 @@ async fn apply(batch: &[Prepared], ports: &Ports, stop: &CancellationToken) -> R
 }
 
 async fn record_failure(
-    job: &Job,
-    attempt: u32,
-    failure: &Failure,
+    failed: &Failed,
     ports: &Ports,
     config: &Config,
     stop: &CancellationToken,
 ) -> Result<(), Stopped> {
+    let Failed { job, attempt, failure, documents } = failed;
+    let (id, reason, kind) = (job.delivery.id, failure.reason(), job.delivery.kind());
     let mut pause = PAUSE_FIRST;
     loop {
         let now = ports.clock.now();
-        let settlement = settle::settle(failure, attempt, config.delivery_attempts, now, chance());
-        match ports.store.record_failure(job, attempt, &settlement, &failure.reason(), now).await {
+        let settlement = settle::settle(failure, *attempt, config.delivery_attempts, now, chance());
+        match ports.store.record_failure(job, *attempt, &settlement, &reason, now).await {
             Ok(Recorded::Erased) => {
-                telemetry::count_settled(job.delivery.kind(), LedgerOutcome::Erased);
+                telemetry::count_settled(kind, LedgerOutcome::Erased);
+                let_go(documents, ports).await;
                 return Ok(());
             }
             Ok(Recorded::Kept) => {
-                let (id, reason) = (job.delivery.id, failure.reason());
-                let outcome = match settlement {
+                match settlement {
                     Settlement::RetryAt(_) => {
                         warn!(delivery.id = %id, job.attempt = attempt, reason, "a delivery failed; it is tried again");
-                        LedgerOutcome::Retry
+                        telemetry::count_settled(kind, LedgerOutcome::Retry);
                     }
                     Settlement::Dead { .. } => {
                         error!(delivery.id = %id, reason, "a delivery is dead: `landfall dead show {id}`");
-                        LedgerOutcome::Dead
+                        telemetry::count_settled(kind, LedgerOutcome::Dead);
+                        let_go(documents, ports).await;
                     }
-                };
-                telemetry::count_settled(job.delivery.kind(), outcome);
+                }
                 return Ok(());
             }
             Err(error) => {
@@ -364,6 +308,17 @@ async fn record_failure(
                 }
             }
         }
+    }
+}
+
+/// Has the documents of a try deleted that was the last: another try would put them there again under the same keys, and
+/// must not lose them to this.
+pub(crate) async fn let_go(documents: &[Unneeded], ports: &Ports) {
+    if documents.is_empty() {
+        return;
+    }
+    if let Err(error) = ports.store.let_go_of_documents(documents).await {
+        warn!(%error, "documents of a delivery that failed stay in the payload store");
     }
 }
 

@@ -661,6 +661,12 @@ async fn what_an_overwritten_or_erased_row_pointed_to_is_let_go_of(sandbox: Sand
     duplicate.documents = vec![pointer("copy-document")];
     store.apply(&[duplicate], at(22)).await.unwrap();
     assert_eq!(unneeded().await, names(&["copy-document"]), "the same again");
+    let failed = large("failed", 4.0, 23);
+    store.let_go_of_documents(&failed.unneeded_documents()).await.unwrap();
+    assert_eq!(unneeded().await, names(&["failed-document"]), "dead: its body stays for a replay");
+    let second = large("second", 2.0, 20);
+    store.let_go_of_documents(&second.unneeded_documents()).await.unwrap();
+    assert_eq!(unneeded().await, names(&[]), "the record points to it");
 
     let erasure = begin(store, "ann", 100).await;
     finish(store, erasure.id, 101).await;

@@ -101,11 +101,8 @@ async fn follow<T: Tx + ?Sized>(tx: &mut T, judged: &[Judged], now: Timestamp) -
 }
 
 fn payloads(prepared: &Prepared) -> impl Iterator<Item = Unneeded> {
-    let documents = prepared.plan.records.iter().zip(&prepared.documents).map(|(record, document)| Unneeded {
-        payload: document.clone(),
-        record: Some((record.key.kind, record.key.id())),
-    });
-    std::iter::once(Unneeded { payload: prepared.body.clone(), record: None }).chain(documents)
+    let body = Unneeded { payload: prepared.body.clone(), record: None };
+    std::iter::once(body).chain(prepared.unneeded_documents())
 }
 
 /// Whether an alias is erased as of now, whoever asks.

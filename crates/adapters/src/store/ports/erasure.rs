@@ -6,7 +6,7 @@ use domain::id::{AliasKey, ConnectionId, UserId};
 use jiff::Timestamp;
 
 use crate::payloads::Sealed;
-use crate::store::{Listing, Page, StoreError};
+use crate::store::{Listing, Page, StoreError, Unneeded};
 
 /// A part of the ledger that names nobody, to be searched.
 #[derive(Debug, Clone)]
@@ -52,6 +52,8 @@ pub trait Erasures: Send + Sync {
     async fn next_erasure(&self, now: Timestamp) -> Result<Option<Erasure>, StoreError>;
     /// Connections of which the current alias was closed before `before`.
     async fn closed_connections(&self, before: Timestamp, limit: u32) -> Result<Vec<ConnectionId>, StoreError>;
+    /// Documents of a delivery that took no effect: they go, unless a record points to them.
+    async fn let_go_of_documents(&self, documents: &[Unneeded]) -> Result<(), StoreError>;
     /// Payloads that no row needs any more, each with a number to [`Store::gone`] it by. What a record points to again is
     /// not among them, and forgotten.
     async fn unneeded_payloads(&self, limit: u32) -> Result<Vec<(i64, Sealed)>, StoreError>;

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::payloads::Sealed;
 use crate::queue::Job;
-use crate::store::StoreError;
+use crate::store::{StoreError, Unneeded};
 
 /// A plan with its bytes sealed: the delivery's own, and one document per record, in the plan's order.
 #[derive(Debug, Clone)]
@@ -21,6 +21,19 @@ pub struct Prepared {
     pub attempt: u32,
     /// The run that works it again, if one does: it takes effect once per run, whether or not it was processed before.
     pub replay: Option<ReplayId>,
+}
+
+impl Prepared {
+    /// Its documents that lie in the payload store, for the case that it takes no effect.
+    pub fn unneeded_documents(&self) -> Vec<Unneeded> {
+        let documents = self.plan.records.iter().zip(&self.documents).filter(|(_, document)| document.is_stored());
+        documents
+            .map(|(record, document)| Unneeded {
+                payload: document.clone(),
+                record: Some((record.key.kind, record.key.id())),
+            })
+            .collect()
+    }
 }
 
 /// What applying did, per plan of the batch.

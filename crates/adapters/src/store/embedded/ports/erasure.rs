@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::super::{EmbeddedStore, erase, erase_rows, payloads};
 use crate::payloads::Sealed;
-use crate::store::{Erasures, Listing, Nameless, Page, StoreError};
+use crate::store::{Erasures, Listing, Nameless, Page, StoreError, Unneeded};
 
 #[async_trait]
 impl Erasures for EmbeddedStore {
@@ -73,6 +73,11 @@ impl Erasures for EmbeddedStore {
 
     async fn closed_connections(&self, before: Timestamp, limit: u32) -> Result<Vec<ConnectionId>, StoreError> {
         self.read(move |connection| erase::closed(connection, before, limit)).await
+    }
+
+    async fn let_go_of_documents(&self, documents: &[Unneeded]) -> Result<(), StoreError> {
+        let documents = documents.to_vec();
+        self.write(move |connection| payloads::let_go(connection, &documents)).await
     }
 
     async fn unneeded_payloads(&self, limit: u32) -> Result<Vec<(i64, Sealed)>, StoreError> {

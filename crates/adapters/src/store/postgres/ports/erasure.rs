@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::super::{PostgresStore, erase, erase_rows, payloads, people};
 use crate::payloads::Sealed;
-use crate::store::{Erasures, Listing, Nameless, Page, StoreError, apply};
+use crate::store::{Erasures, Listing, Nameless, Page, StoreError, Unneeded, apply};
 
 #[async_trait]
 impl Erasures for PostgresStore {
@@ -73,6 +73,11 @@ impl Erasures for PostgresStore {
 
     async fn closed_connections(&self, before: Timestamp, limit: u32) -> Result<Vec<ConnectionId>, StoreError> {
         single!(self, |db| erase::closed(db, before, limit))
+    }
+
+    async fn let_go_of_documents(&self, documents: &[Unneeded]) -> Result<(), StoreError> {
+        let documents = documents.to_vec();
+        single!(self, |db| payloads::let_go(db, &documents))
     }
 
     async fn unneeded_payloads(&self, limit: u32) -> Result<Vec<(i64, Sealed)>, StoreError> {
