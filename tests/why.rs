@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
+use crate::harness::poison::{POISON, RULE};
 use crate::harness::process::Process;
 use crate::harness::{Engine, Options, SECRET, TestApp, eventually, now, now_seconds, terra_says};
 
@@ -15,6 +16,7 @@ crate::on_every_engine!(
     a_provider_that_does_not_serve_the_type_is_named,
     what_never_arrived_is_told_from_what_arrived,
     a_delivery_that_was_kept_without_effects_is_named,
+    a_delivery_that_fails_is_named_while_it_is_tried_again_and_when_it_is_dead,
     a_tombstone_is_named,
     an_event_that_is_held_is_named_with_what_to_do,
     terras_answer_to_our_question_is_named,
@@ -169,6 +171,26 @@ async fn a_delivery_that_was_kept_without_effects_is_named(engine: Engine) {
     let id = ledger[0]["id"].as_str().unwrap();
     check(&answer, Some("decision"), &format!("quarantined: too_old; `landfall deliveries show {id}`"));
     assert_eq!(state(&answer, "received"), "ok");
+    app.end().await;
+}
+
+async fn a_delivery_that_fails_is_named_while_it_is_tried_again_and_when_it_is_dead(engine: Engine) {
+    let app = TestApp::start_with(engine, Options::default().set("LANDFALL_DELIVERY_ATTEMPTS", "3")).await;
+    deliver(&app, &terra_says::auth(ann())).await;
+    app.quiet().await;
+    app.poison().await;
+    deliver(&app, &terra_says::activity(ann(), POISON, CANARY)).await;
+    // Seconds lie between its tries.
+    eventually("it is tried again", || async { !app.all("/v1/deliveries?outcome=retry").await.is_empty() }).await;
+    check(
+        &why(&app, "ann", "activity", &today()).await,
+        Some("decision"),
+        "the delivery failed and is tried again at ",
+    );
+    eventually("it is dead", || async { !app.all("/v1/deliveries?outcome=dead").await.is_empty() }).await;
+    let id = app.all("/v1/dead-letters").await[0]["id"].as_str().unwrap().to_owned();
+    let words = format!("the delivery is dead: {RULE}; `landfall deliveries show {id}`");
+    check(&why(&app, "ann", "activity", &today()).await, Some("decision"), &words);
     app.end().await;
 }
 
