@@ -8,7 +8,15 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::rounds;
+
 const START_WITHIN: Duration = Duration::from_secs(60);
+
+/// A command that goes through everything takes longer where there is much.
+const ENDS_WITHIN_SECONDS: (u32, u32) = (60, 900);
+
+/// What is shown of a log when a test fails.
+const LAST_WORDS: usize = 20;
 
 /// A child of the process may hold its output open for longer than it lives.
 const READ_WITHIN: Duration = Duration::from_secs(2);
@@ -103,12 +111,13 @@ impl Process {
     /// Waits for the end; its exit code.
     pub async fn wait(&mut self) -> Option<i32> {
         let started = Instant::now();
+        let ends_within = Duration::from_secs(rounds(ENDS_WITHIN_SECONDS.0, ENDS_WITHIN_SECONDS.1).into());
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 self.read_to_the_end().await;
                 return status.code();
             }
-            assert!(started.elapsed() < START_WITHIN, "does not end:\n{}", self.log());
+            assert!(started.elapsed() < ends_within, "does not end:\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -118,6 +127,16 @@ impl Process {
         let ended = Instant::now();
         while !self.readers.iter().all(JoinHandle::is_finished) && ended.elapsed() < READ_WITHIN {
             tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// What it warned of, for whoever looks at a test that failed.
+    fn say_last_words(&self) {
+        let log = self.log();
+        let troubled = |line: &&str| line.contains("WARN") || line.contains("ERROR");
+        let last: Vec<&str> = log.lines().filter(troubled).rev().take(LAST_WORDS).collect();
+        for line in last.into_iter().rev() {
+            eprintln!("{}: {line}", self.pid());
         }
     }
 
@@ -137,6 +156,9 @@ impl Drop for Process {
         // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            self.say_last_words();
+        }
     }
 }
 

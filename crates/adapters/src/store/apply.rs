@@ -32,6 +32,7 @@ mod claim;
 mod doubt;
 mod erase;
 pub(in crate::store) mod erased;
+pub(in crate::store) mod failed;
 mod identity;
 mod records;
 mod replay;

@@ -144,7 +144,7 @@ pub(in crate::store) async fn events_of_the_living<T: Tx + ?Sized>(
 }
 
 /// Keeps no failed try of a delivery that names somebody who was erased; true where it was one. Identity is locked.
-pub(in crate::store) async fn drop_failed<T: Tx + ?Sized>(
+pub(super) async fn drop_failed<T: Tx + ?Sized>(
     tx: &mut T,
     job: &Job,
     attempt: u32,

@@ -2,20 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::id::{DeliveryId, Environment, EventId, derived_uuid};
-use domain::outgoing::Outgoing;
-use domain::settle::Settlement;
-use domain::settle::class::{Class, fingerprint};
+use domain::id::{DeliveryId, Environment};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use serde_json::json;
 
 use super::column::{json_text, ms, word};
-use super::events;
-use super::tx::{SqliteTx, at_once};
 use crate::queue::Job;
 use crate::store::tx::{LedgerRow, ProcessedRow};
-use crate::store::{LedgerOutcome, Recorded, StoreError, apply};
+use crate::store::{LedgerOutcome, StoreError};
 
 pub(super) fn claim(
     connection: &Connection,
@@ -148,49 +142,4 @@ pub(super) fn outcomes(
         }
     }
     Ok(outcomes)
-}
-
-pub(super) fn record_failure(
-    connection: &mut Connection,
-    job: &Job,
-    attempt: u32,
-    settlement: &Settlement,
-    reason: &str,
-    now: Timestamp,
-) -> Result<Recorded, StoreError> {
-    if at_once(apply::erased::drop_failed(&mut SqliteTx { connection }, job, attempt, now))? {
-        return Ok(Recorded::Erased);
-    }
-    write(connection, &[LedgerRow::failed(job, attempt, settlement, reason, now)])?;
-    match settlement {
-        Settlement::RetryAt(_) => {}
-        Settlement::Dead { reason } => events::insert(connection, &[dead(job, attempt, reason, now)])?,
-    }
-    Ok(Recorded::Kept)
-}
-
-/// Tells that somebody must look. It is about no alias, so that nothing holds it.
-fn dead(job: &Job, attempt: u32, reason: &str, now: Timestamp) -> Outgoing {
-    let delivery = &job.delivery;
-    Outgoing {
-        id: EventId(derived_uuid(&[b"event", delivery.id.0.as_bytes(), b"delivery", b"dead", &attempt.to_be_bytes()])),
-        alias: None,
-        environment: delivery.environment.clone(),
-        connection: None,
-        subject: None,
-        entity: "delivery".into(),
-        verb: "dead".into(),
-        provider: None,
-        record: None,
-        time: now,
-        data: json!({
-            "delivery": delivery.id,
-            "type": delivery.type_name,
-            "terra_user_id": delivery.terra_user_id,
-            "attempts": attempt,
-            "reason": reason,
-            "class": Class::of(reason),
-            "fingerprint": fingerprint(reason, delivery.kind()),
-        }),
-    }
 }

@@ -3,20 +3,16 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use domain::delivery::Delivery;
-use domain::id::{DeliveryId, EventId, derived_uuid};
-use domain::outgoing::Outgoing;
-use domain::settle::Settlement;
-use domain::settle::class::{Class, fingerprint};
+use domain::id::DeliveryId;
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio_postgres::types::Json;
 
 use super::row::{column, get, integer, storable, strange};
 use super::unit::Db;
-use super::{events, identity};
 use crate::queue::Job;
 use crate::store::tx::LedgerRow;
-use crate::store::{LedgerOutcome, Recorded, StoreError, apply};
+use crate::store::{LedgerOutcome, StoreError};
 
 /// What took effect stays `processed`: a second look at the same delivery finds a duplicate, or fails, and neither is
 /// news about it.
@@ -130,49 +126,4 @@ pub(super) async fn hand_over(db: &Db, jobs: &[Job], reason: &str, now: Timestam
     let known = known.iter().map(|row| get(row, "id")).collect::<Result<HashSet<uuid::Uuid>, _>>()?;
     let waiting = jobs.iter().filter(|job| !known.contains(&job.delivery.id.0));
     write(db, &waiting.map(|job| LedgerRow::waiting(job, reason, now)).collect::<Vec<_>>()).await
-}
-
-pub(super) async fn record_failure(
-    db: &mut Db,
-    job: &Job,
-    attempt: u32,
-    settlement: &Settlement,
-    reason: &str,
-    now: Timestamp,
-) -> Result<Recorded, StoreError> {
-    identity::lock(db, false).await?;
-    if apply::erased::drop_failed(db, job, attempt, now).await? {
-        return Ok(Recorded::Erased);
-    }
-    write(db, &[LedgerRow::failed(job, attempt, settlement, reason, now)]).await?;
-    match settlement {
-        Settlement::RetryAt(_) => {}
-        Settlement::Dead { reason } => events::insert(db, &[dead(&job.delivery, attempt, reason, now)]).await?,
-    }
-    Ok(Recorded::Kept)
-}
-
-/// Tells the company's services of a delivery that nobody will try again by itself.
-fn dead(delivery: &Delivery, attempts: u32, reason: &str, now: Timestamp) -> Outgoing {
-    Outgoing {
-        id: EventId(derived_uuid(&[b"event", delivery.id.0.as_bytes(), b"delivery", b"dead", &attempts.to_be_bytes()])),
-        alias: None,
-        environment: delivery.environment.clone(),
-        connection: None,
-        subject: None,
-        entity: "delivery".into(),
-        verb: "dead".into(),
-        provider: None,
-        record: None,
-        time: now,
-        data: json!({
-            "delivery": delivery.id,
-            "type": delivery.type_name,
-            "terra_user_id": delivery.terra_user_id,
-            "reason": reason,
-            "class": Class::of(reason),
-            "fingerprint": fingerprint(reason, delivery.kind()),
-            "attempts": attempts,
-        }),
-    }
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::super::{EmbeddedStore, ledger, retries, tx};
 use crate::queue::Job;
-use crate::store::{Applied, Prepared, Recorded, Retry, RetryOf, StoreError, Work};
+use crate::store::{Applied, Prepared, Recorded, Retry, RetryOf, StoreError, Work, apply};
 
 #[async_trait]
 impl Work for EmbeddedStore {
@@ -25,7 +25,11 @@ impl Work for EmbeddedStore {
         now: Timestamp,
     ) -> Result<Recorded, StoreError> {
         let (job, settlement, reason) = (job.clone(), settlement.clone(), reason.to_owned());
-        self.write(move |connection| ledger::record_failure(connection, &job, attempt, &settlement, &reason, now)).await
+        self.write(move |connection| {
+            let mut tx = tx::SqliteTx { connection };
+            tx::at_once(apply::failed::record_failure(&mut tx, &job, attempt, &settlement, &reason, now))
+        })
+        .await
     }
 
     async fn hand_over(&self, jobs: &[Job], reason: &str, now: Timestamp) -> Result<(), StoreError> {

@@ -45,7 +45,7 @@ impl Work for PostgresStore {
         now: Timestamp,
     ) -> Result<Recorded, StoreError> {
         let (job, settlement, reason) = (job.clone(), settlement.clone(), reason.to_owned());
-        keep!(self, |db| ledger::record_failure(db, &job, attempt, &settlement, &reason, now))
+        keep!(self, |db| apply::failed::record_failure(db, &job, attempt, &settlement, &reason, now))
     }
 
     async fn hand_over(&self, jobs: &[Job], reason: &str, now: Timestamp) -> Result<(), StoreError> {
