@@ -169,7 +169,8 @@ fn shown(kind: DataKind, table: &str) -> String {
 
 /// Of every key within a connection the greatest order; a tombstone of greatest order hides what is older. The filters
 /// come after that choice: an older version never stands in for a newer one. `elsewhere` has the scores that the same
-/// record has under the connection's other aliases.
+/// record has under the connection's other aliases. A key is there once an alias, so only other aliases are asked: most
+/// people have none, and without statistics each of these questions may go through all of a person's rows.
 fn of_user(kind: DataKind, table: &str) -> String {
     let (bound, by) = if is_by_day(kind) { ("text", "natural_key") } else { ("timestamptz", "start_at") };
     format!(
@@ -182,7 +183,7 @@ fn of_user(kind: DataKind, table: &str) -> String {
                    JOIN {table} AS same
                      ON same.environment = other.environment AND same.terra_user_id = other.terra_user_id
                     AND same.natural_key = {table}.natural_key
-                  WHERE other.connection_id = mine.connection_id AND same.id <> {table}.id
+                  WHERE other.connection_id = mine.connection_id AND other.terra_user_id <> mine.terra_user_id
                     AND same.enrichment IS NOT NULL) AS elsewhere
            FROM mine
            JOIN {table} ON {table}.environment = mine.environment AND {table}.terra_user_id = mine.terra_user_id
@@ -199,7 +200,7 @@ fn of_user(kind: DataKind, table: &str) -> String {
                   JOIN {table} AS newer
                     ON newer.environment = other.environment AND newer.terra_user_id = other.terra_user_id
                    AND newer.natural_key = {table}.natural_key
-                 WHERE other.connection_id = mine.connection_id
+                 WHERE other.connection_id = mine.connection_id AND other.terra_user_id <> mine.terra_user_id
                    AND (newer.record_order, newer.id) > ({table}.record_order, {table}.id))
           ORDER BY {table}.start_at DESC NULLS LAST, {table}.id
           LIMIT $6",
