@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::dice::Dice;
-use super::{SECRET, TestApp, eventually, now_seconds, terra_says, within};
+use super::{SECRET, TestApp, eventually, now_seconds, rounds, terra_says, within};
 
 const SENDERS: usize = 4;
 const USERS: u64 = 5;
@@ -23,8 +23,10 @@ const TRY_AGAIN_LATER: Duration = Duration::from_secs(2);
 /// Shorter than the longest answer that Terra waits for.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(15);
 
-/// Whatever was cut, it is worked off within this.
-const WORKED_OFF_WITHIN: Duration = Duration::from_secs(90);
+/// Whatever was cut, it is worked off within this; after a full run's hundreds of kills thousands are tried alone.
+fn worked_off_within() -> Duration {
+    Duration::from_secs(rounds(90, 900).into())
+}
 
 /// What came of one request.
 #[derive(Clone, Copy)]
@@ -147,12 +149,12 @@ impl Load {
     pub async fn check(&self, app: &TestApp) {
         let accepted = self.noted.accepted.lock().unwrap().clone();
         assert!(!accepted.is_empty(), "nothing was accepted: no load");
-        within(WORKED_OFF_WITHIN, "the API answers", || async {
+        within(worked_off_within(), "the API answers", || async {
             let answer = app.http.get(app.api("/v1/queues")).send().await;
             answer.is_ok_and(|answer| answer.status().is_success())
         })
         .await;
-        within(WORKED_OFF_WITHIN, "every accepted delivery is processed", || async {
+        within(worked_off_within(), "every accepted delivery is processed", || async {
             let processed = processed(app).await;
             accepted.keys().all(|summary_id| processed.contains_key(summary_id))
         })
