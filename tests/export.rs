@@ -74,7 +74,9 @@ async fn an_export_has_everything_of_one_person(engine: Engine) {
     }
     assert!(records.len() > 50, "{}", records.len());
     assert_eq!(exported("record"), records);
-    assert!(of("record").iter().all(|record| record["document"]["metadata"].is_object()));
+    // That of an athlete, which comes if it was asked for before Terra's list of providers was known, has no metadata.
+    let without = of("record").into_iter().find(|record| !record["document"].is_object());
+    assert!(without.is_none(), "{without:?}");
     let run = of("record").into_iter().find(|record| record["key"] == "fixture-run").unwrap();
     assert_eq!(run["document"], fixture["data"][0], "as Terra sent it");
     assert_eq!(exported("connection"), ids(&app.all("/v1/users/ann/connections").await));
