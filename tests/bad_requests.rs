@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::harness::{Engine, Options, SECRET, TestApp, now_seconds, terra_says};
 
@@ -16,6 +16,8 @@ crate::on_every_engine!(
     other_methods_paths_and_encodings_are_never_accepted,
     a_body_that_lies_about_its_size_is_cut_and_its_memory_comes_back,
     a_thousand_silent_connections_keep_nobody_out,
+    b9_heads_and_bodies_that_stall_are_cut_within_five_seconds,
+    unfinished_bodies_keep_no_other_webhook_out,
     hostile_text_breaks_no_log_and_no_row,
 );
 
@@ -163,18 +165,13 @@ async fn other_methods_paths_and_encodings_are_never_accepted(engine: Engine) {
 }
 
 async fn a_body_that_lies_about_its_size_is_cut_and_its_memory_comes_back(engine: Engine) {
-    const MIB: usize = 1_024 * 1_024;
     let options = Options::default().set("LANDFALL_MAX_BODY", "1MiB").set("LANDFALL_MAX_INFLIGHT_BYTES", "4MiB");
     let app = TestApp::start_with(engine, options).await;
     let public = app.public;
-    let head = |framing: &str| {
-        let signature = simulator::sign(SECRET, now_seconds(), b"");
-        format!("POST /webhooks/terra HTTP/1.1\r\nhost: x\r\nx-terra-signature: {signature}\r\n{framing}\r\n")
-    };
-    let too_large = head(&format!("content-length: {}\r\n", MIB + 1));
+    let too_large = promising(&format!("content-length: {}\r\n", MIB + 1));
     let endless = {
         let chunk = format!("10000\r\n{}\r\n", "a".repeat(65_536));
-        head("transfer-encoding: chunked\r\n") + &chunk.repeat(24)
+        promising("transfer-encoding: chunked\r\n") + &chunk.repeat(24)
     };
     // More than the budget in all, so that a share which did not come back would be missed.
     let refused = tokio::task::spawn_blocking(move || {
@@ -193,7 +190,7 @@ async fn a_body_that_lies_about_its_size_is_cut_and_its_memory_comes_back(engine
     }
     // Announced and never sent: the connection ends, and so does its share.
     for _ in 0..16 {
-        let announcing = head(&format!("content-length: {MIB}\r\n"));
+        let announcing = promising(&format!("content-length: {MIB}\r\n"));
         let gone = tokio::task::spawn_blocking(move || {
             let mut stream = TcpStream::connect(public).unwrap();
             stream.write_all(announcing.as_bytes()).unwrap();
@@ -220,7 +217,7 @@ async fn a_thousand_silent_connections_keep_nobody_out(engine: Engine) {
     let silent = join_all((0..SILENT).map(|number| async move {
         let mut stream = tokio::net::TcpStream::connect(public).await.unwrap();
         let beginning: &[u8] = if number % 2 == 0 { b"" } else { b"POST /webhooks/terra HTTP/1.1\r\nhost: x\r\nx-t" };
-        tokio::io::AsyncWriteExt::write_all(&mut stream, beginning).await.unwrap();
+        stream.write_all(beginning).await.unwrap();
         stream
     }))
     .await;
@@ -240,6 +237,127 @@ async fn a_thousand_silent_connections_keep_nobody_out(engine: Engine) {
     .await;
     assert_eq!(ended.iter().filter(|ended| !**ended).count(), 0, "every one of them is cut");
     println!("the slowest of 200 took {slowest:?}; the last silent one was cut after {:?}", opened.elapsed());
+    app.end().await;
+}
+
+/// The head of a request that could be genuine, before anybody has seen its body.
+fn promising(framing: &str) -> String {
+    let signature = simulator::sign(SECRET, now_seconds(), b"");
+    format!("POST /webhooks/terra HTTP/1.1\r\nhost: x\r\nx-terra-signature: {signature}\r\n{framing}\r\n")
+}
+
+/// A connection on which no more is sent.
+struct Stalled {
+    stream: tokio::net::TcpStream,
+    since: Instant,
+}
+
+/// Sends the bytes, and no more.
+async fn beginning(addr: SocketAddr, bytes: &[u8]) -> Stalled {
+    let mut stream = tokio::net::TcpStream::connect(addr).await.unwrap();
+    stream.write_all(bytes).await.unwrap();
+    Stalled { stream, since: Instant::now() }
+}
+
+/// What the other side says until it closes, and after how long it does.
+async fn cut(mut stalled: Stalled) -> (String, Duration) {
+    let mut answer = Vec::new();
+    let reading = stalled.stream.read_to_end(&mut answer);
+    // A reset is also an end.
+    let _ = tokio::time::timeout(Duration::from_secs(30), reading).await.expect("it is never cut");
+    (String::from_utf8_lossy(&answer).into_owned(), stalled.since.elapsed())
+}
+
+const MIB: usize = 1_024 * 1_024;
+
+async fn b9_heads_and_bodies_that_stall_are_cut_within_five_seconds(engine: Engine) {
+    const EACH: usize = 250;
+    let app = TestApp::start(engine).await;
+    let public = app.public;
+    let much = promising(&format!("content-length: {}\r\n", 60 * MIB)) + &"a".repeat(8 * MIB);
+    let mut stalled = vec![("much of a body", cut(beginning(public, much.as_bytes()).await))];
+    for _ in 0..EACH {
+        for (name, begun) in [
+            ("a head", "POST /webhooks/terra HTTP/1.1\r\nhost: x\r\nx-t".to_owned()),
+            ("a body", promising("content-length: 100\r\n") + "abc"),
+            ("no body", promising(&format!("content-length: {}\r\n", 60 * MIB))),
+            ("a chunk", promising("transfer-encoding: chunked\r\n") + "ff\r\nabc"),
+        ] {
+            stalled.push((name, cut(beginning(public, begun.as_bytes()).await)));
+        }
+    }
+    let (names, cuts): (Vec<&str>, Vec<_>) = stalled.into_iter().unzip();
+    let genuine = async {
+        let mut took = Vec::new();
+        for number in 0..200 {
+            let body = terra_says::activity(terra_says::user("terra-ann", Some("ann")), &format!("run-{number}"), 1.0);
+            let started = Instant::now();
+            assert_eq!(app.send(&body, &[]).await, 200);
+            took.push(started.elapsed());
+        }
+        took.sort_unstable();
+        took
+    };
+    // One that sends a byte now and then is no better.
+    let dribbling = async {
+        let mut sent = beginning(public, promising("content-length: 100\r\n").as_bytes()).await;
+        while sent.stream.write_all(b"x").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        sent.since.elapsed()
+    };
+    let (cuts, took, dribbled) = tokio::join!(join_all(cuts), genuine, dribbling);
+    let (median, slowest) = (took[took.len() / 2], took[took.len() - 1]);
+    let latest = cuts.iter().map(|(_, after)| *after).max().unwrap();
+    println!(
+        "cut after {latest:?} at most, {dribbled:?} for the dribbling one; 200 genuine: {median:?}, {slowest:?} at most"
+    );
+    for (name, (answer, after)) in names.iter().zip(&cuts) {
+        assert!(*after <= Duration::from_secs(5), "{name}: {after:?}");
+        assert!(!answer.contains(" 200 "), "{name}: {answer}");
+    }
+    assert!(dribbled <= Duration::from_secs(5), "{dribbled:?}");
+    assert!(median <= Duration::from_millis(50) && slowest <= Duration::from_secs(1), "{median:?} {slowest:?}");
+    app.end().await;
+}
+
+async fn unfinished_bodies_keep_no_other_webhook_out(engine: Engine) {
+    let options = Options::default().set("LANDFALL_MAX_BODY", "4MiB").set("LANDFALL_MAX_INFLIGHT_BYTES", "8MiB");
+    let app = TestApp::start_with(engine, options).await;
+    let public = app.public;
+    // What is announced takes no memory, and none of what others may use.
+    let announced = promising(&format!("content-length: {}\r\n", 4 * MIB));
+    let announcing = join_all((0..16).map(|_| beginning(public, announced.as_bytes()))).await;
+    let large = |number: u32| {
+        let mut body: Value = serde_json::from_str(&activity(&format!("large-{number}"))).unwrap();
+        body["data"][0]["padding"] = json!("x".repeat(3 * MIB));
+        body
+    };
+    assert_eq!(app.send(&large(0), &[]).await, 200);
+    drop(announcing);
+    // What has arrived does; of the rest there is enough for what is no larger than usual.
+    let begun = announced.clone() + &"a".repeat(4 * MIB - 1);
+    let held = join_all((0..3).map(|_| beginning(public, begun.as_bytes()))).await;
+    let mut refusals = Vec::new();
+    for number in 1..=20 {
+        let mut large = beginning(public, announced.as_bytes()).await;
+        let mut answer = [0; 64];
+        large.stream.read_exact(&mut answer).await.unwrap();
+        refusals.push(large.since.elapsed());
+        assert!(answer.starts_with(b"HTTP/1.1 503"), "{}", String::from_utf8_lossy(&answer));
+        let small: Value = serde_json::from_str(&activity(&format!("small-{number}"))).unwrap();
+        assert_eq!(app.send(&small, &[]).await, 200);
+    }
+    refusals.sort_unstable();
+    println!("refused after {:?} in the middle, {:?} at most", refusals[10], refusals[19]);
+    assert!(refusals[10] <= Duration::from_millis(100), "{refusals:?}");
+    for (answer, _) in join_all(held.into_iter().map(cut)).await {
+        assert!(
+            answer.starts_with("HTTP/1.1 408") || answer.starts_with("HTTP/1.1 503") || answer.is_empty(),
+            "{answer}"
+        );
+    }
+    assert_eq!(app.send(&large(21), &[]).await, 200, "the budget is back");
     app.end().await;
 }
 

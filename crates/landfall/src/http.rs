@@ -26,7 +26,7 @@ pub(crate) mod problem;
 pub(crate) mod webhook;
 
 /// Headers must arrive within this; bodies have their own deadline in `body.rs`.
-const HEADERS_WITHIN: Duration = Duration::from_secs(5);
+const HEADERS_WITHIN: Duration = Duration::from_secs(4);
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 const CONNECTIONS_MAX: usize = 2_048;
 /// Connections that wait to be taken.
@@ -40,7 +40,7 @@ macro_rules! listen {
             .max_connections(CONNECTIONS_MAX)
             .keep_alive(KEEP_ALIVE)
             .client_request_timeout(HEADERS_WITHIN)
-            .client_disconnect_timeout(Duration::from_secs(1))
+            .client_disconnect_timeout(Duration::from_millis(500))
             .shutdown_timeout($grace.as_secs().max(1))
             .disable_signals()
             .listen($listener)

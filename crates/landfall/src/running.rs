@@ -89,8 +89,11 @@ pub(crate) fn start(
         store_fits: store_fits.clone(),
     };
     let (quarantine, keeper) = quarantine::hand_over();
-    let door =
-        webhook::Door { budget: Budget::new(config.max_inflight_bytes), metrics: DoorMetrics::new(), quarantine };
+    let door = webhook::Door {
+        budget: Budget::new(config.max_inflight_bytes, config.max_body),
+        metrics: DoorMetrics::new(),
+        quarantine,
+    };
     let internal = http::internal_server(listeners.internal, app.clone())?;
     let internal_handle = internal.handle();
     lifecycle.adapters.spawn(serve_to_end(internal));
