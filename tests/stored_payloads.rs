@@ -1,10 +1,15 @@
 //! Payloads that Terra left in storage: what is downloaded, what is refused, and what becomes of what is gone.
 
+use std::path::PathBuf;
+
 use serde_json::{Value, json};
 
 use crate::harness::{Engine, Options, TestApp, eventually};
 
-crate::on_every_engine!(links_that_lead_elsewhere_or_to_nothing_are_recorded_and_asked_for_again);
+crate::on_every_engine!(
+    links_that_lead_elsewhere_or_to_nothing_are_recorded_and_asked_for_again,
+    what_was_downloaded_waits_for_a_payload_store_that_is_away,
+);
 
 const USER: &str = "terra-ann";
 
@@ -53,5 +58,52 @@ async fn links_that_lead_elsewhere_or_to_nothing_are_recorded_and_asked_for_agai
     // And one that can be had is the event itself.
     ping(&app, "daily", json!({})).await;
     eventually("the day is there", || async { !app.all("/v1/users/ann/dailies").await.is_empty() }).await;
+    app.end().await;
+}
+
+/// A folder that is a file: nothing can be put there, by whomever.
+struct Away {
+    folder: PathBuf,
+    aside: PathBuf,
+}
+
+impl Away {
+    fn take(folder: PathBuf) -> Self {
+        let aside = folder.with_extension("aside");
+        std::fs::rename(&folder, &aside).unwrap();
+        std::fs::write(&folder, "").unwrap();
+        Away { folder, aside }
+    }
+
+    fn back(self) {
+        std::fs::remove_file(&self.folder).unwrap();
+        std::fs::rename(&self.aside, &self.folder).unwrap();
+    }
+}
+
+async fn what_was_downloaded_waits_for_a_payload_store_that_is_away(engine: Engine) {
+    let folder = tempfile::tempdir().unwrap();
+    let payloads = folder.path().join("payloads");
+    std::fs::create_dir(&payloads).unwrap();
+    let url = format!("file://{}", payloads.display());
+    let options = Options::default().set("LANDFALL_BACKFILL_DAYS", "0").set("LANDFALL_PAYLOADS_URL", url);
+    let app = TestApp::start_with(engine, options).await;
+    app.terra_control("users", json!({ "user_id": USER, "reference_id": "ann" })).await;
+    eventually("ann is connected", || async { app.all("/v1/users/ann/connections").await.len() == 1 }).await;
+    app.quiet().await;
+
+    let downloaded = "landfall_payload_downloads_total{outcome=\"downloaded\"}";
+    let away = Away::take(payloads);
+    ping(&app, "sleep", json!({ "extra_bytes": 200_000 })).await;
+    eventually("it is downloaded", || async { app.metric(downloaded).await > 0.0 }).await;
+    // Longer than a few tries to keep it take.
+    let warned = "a stored payload waits";
+    eventually("it waits", || async { app.processes[0].log().matches(warned).count() >= 3 }).await;
+    assert_eq!(rows(&app).await, [("retry".to_owned(), "payload_waits".to_owned())]);
+    away.back();
+    eventually("the night is there", || async { app.all("/v1/users/ann/sleeps").await.len() == 1 }).await;
+    assert_eq!(app.metric(downloaded).await, 1.0, "the link may have ended: once is enough");
+    let row = app.all("/v1/deliveries").await.into_iter().find(|row| row["reason"] == "payload_waits");
+    assert!(row.is_none(), "{row:?}");
     app.end().await;
 }

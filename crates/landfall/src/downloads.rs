@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adapters::download::DownloadError;
-use adapters::payloads::Hint;
+use adapters::payloads::{Hint, PayloadError};
 use adapters::queue::Job;
 use adapters::store::{FetchFilter, Page, Prepared, Retry, RetryOf};
 use bytes::Bytes;
 use domain::delivery::Delivery;
 use domain::plan::{self, Asked, Stored};
-use domain::settle::{Settlement, backoff};
+use domain::settle::{Failure, Settlement, backoff};
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use metrics::counter;
@@ -26,7 +26,7 @@ use crate::config::Config;
 use crate::retrying;
 use crate::telemetry;
 use crate::wiring::Ports;
-use crate::worker::{self, chance};
+use crate::worker::{self, Stopped, chance};
 
 const AT_ONCE: u32 = 8;
 /// Longer than a download may take; after a crash one waits this long.
@@ -45,7 +45,7 @@ pub(crate) async fn run(ports: Ports, config: Arc<Config>, stop: CancellationTok
         let ids = retrying::ids(&due);
         let all = join_all(due.into_iter().map(|retry| one(retry, &ports, &config, &stop)));
         retrying::hold_on(&ids, LEASE, &ports, async { drop(all.await) }).await;
-        if let Some(suspect) = retrying::suspect(RetryOf::Download, LEASE, &ports, &config, &stop).await {
+        if let Some(suspect) = retrying::suspect(RetryOf::Download, LEASE, &ports).await {
             is_idle = false;
             let id = [suspect.job.delivery.id];
             retrying::hold_on(&id, LEASE, &ports, one(suspect, &ports, &config, &stop)).await;
@@ -61,21 +61,34 @@ pub(crate) async fn run(ports: Ports, config: Arc<Config>, stop: CancellationTok
 }
 
 async fn one(retry: Retry, ports: &Ports, config: &Config, stop: &CancellationToken) {
+    let is_to_blame = retrying::is_to_blame(&retry);
     let Retry { job, attempts: attempt, .. } = retry;
-    let Ok(webhook) = ports.payloads.unseal(&job.body).await else { return };
+    let webhook = match when_there(stop, || ports.payloads.unseal(&job.body)).await {
+        Ok(Ok(webhook)) => webhook,
+        Ok(Err(_)) => return worker::give_up(&job, attempt, &Failure::PayloadLost, ports, config, stop).await,
+        Err(Stopped) => return let_go(&job, attempt, ports).await,
+    };
     let Some(stored) = plan::stored_payload(&job.delivery, &webhook) else {
+        if is_to_blame {
+            return worker::give_up(&job, attempt, &Failure::Crashed, ports, config, stop).await;
+        }
         // Not readable as what its type says: the worker sets it aside.
         return worker::work_all(vec![(job, attempt)], ports, config, stop).await;
     };
+    if is_to_blame {
+        // Its bytes are not ours yet: what comes by another way and ends its worker again can be replayed.
+        counter!(telemetry::DOWNLOADS, "outcome" => "lost").increment(1);
+        return give_up(job, attempt, "crashed", &stored, ports, config, stop).await;
+    }
     let got = match &stored.url {
         Some(url) => ports.downloader.get(url).await,
         None => Err(DownloadError::Refused("there is none")),
     };
     let now = ports.clock.now();
     let failed = match got.and_then(inner) {
-        Ok((body, delivery)) => {
+        Ok((body, peek)) => {
             counter!(telemetry::DOWNLOADS, "outcome" => "downloaded").increment(1);
-            return worked(&job, body, delivery, attempt, ports, config, stop).await;
+            return worked(job, body, peek, attempt, ports, config, stop).await;
         }
         Err(failed) => failed,
     };
@@ -87,7 +100,36 @@ async fn one(retry: Retry, ports: &Ports, config: &Config, stop: &CancellationTo
     }
     counter!(telemetry::DOWNLOADS, "outcome" => "lost").increment(1);
     warn!(delivery.id = %job.delivery.id, error = %failed, "a stored payload cannot be had any more");
-    give_up(job, attempt, &failed, &stored, ports, config, stop).await;
+    give_up(job, attempt, failed.reason(), &stored, ports, config, stop).await;
+}
+
+/// Waits for a payload store that is away: what was downloaded may not be there for a second download, and a lease that
+/// runs out meanwhile would look like the death of a worker.
+async fn when_there<T, F>(stop: &CancellationToken, work: impl Fn() -> F) -> Result<Result<T, PayloadError>, Stopped>
+where
+    F: Future<Output = Result<T, PayloadError>>,
+{
+    let mut pause = worker::PAUSE_FIRST;
+    loop {
+        match work().await {
+            Err(error @ (PayloadError::Unavailable { .. } | PayloadError::Setting { .. })) => {
+                warn!(%error, "the payload store is away; a stored payload waits");
+                worker::wait(&mut pause, stop).await;
+                if stop.is_cancelled() {
+                    return Err(Stopped);
+                }
+            }
+            done => return Ok(done),
+        }
+    }
+}
+
+/// Gives it to whoever comes next: a stop is not the death of a worker.
+async fn let_go(job: &Job, attempt: u32, ports: &Ports) {
+    let now = ports.clock.now();
+    if let Err(error) = ports.store.record_failure(job, attempt, &Settlement::RetryAt(now), WAITING, now).await {
+        warn!(%error, "cannot let go of a stored payload; it is taken when its lease ends");
+    }
 }
 
 /// What was downloaded, looked at: a link to another link is none.
@@ -100,7 +142,7 @@ fn inner(body: Bytes) -> Result<(Bytes, event::Peek), DownloadError> {
 }
 
 async fn worked(
-    job: &Job,
+    job: Job,
     body: Bytes,
     peek: event::Peek,
     attempt: u32,
@@ -109,9 +151,10 @@ async fn worked(
     stop: &CancellationToken,
 ) {
     let delivery = job.delivery.clone().with_payload(peek, body.len() as u64);
-    match ports.payloads.seal(body, Hint::of(&delivery)).await {
-        Ok(body) => worker::work_all(vec![(Job { delivery, body }, attempt)], ports, config, stop).await,
-        Err(error) => warn!(%error, "cannot keep a downloaded payload; it is downloaded again"),
+    match when_there(stop, || ports.payloads.seal(body.clone(), Hint::of(&delivery))).await {
+        Ok(Ok(body)) => worker::work_all(vec![(Job { delivery, body }, attempt)], ports, config, stop).await,
+        Ok(Err(_)) => worker::give_up(&job, attempt, &Failure::PayloadLost, ports, config, stop).await,
+        Err(Stopped) => let_go(&job, attempt, ports).await,
     }
 }
 
@@ -128,7 +171,7 @@ async fn again(job: &Job, attempt: u32, reason: &str, stored: &Stored, now: Time
 async fn give_up(
     job: Job,
     attempt: u32,
-    failed: &DownloadError,
+    reason: &'static str,
     stored: &Stored,
     ports: &Ports,
     config: &Config,
@@ -137,7 +180,7 @@ async fn give_up(
     let asked = asked(&job.delivery, ports).await;
     let context = worker::context(ports, config);
     let user = stored.terra_user_id.as_deref();
-    let plan = plan::unavailable(job.delivery, failed.reason(), &asked, user, &context);
+    let plan = plan::unavailable(job.delivery, reason, &asked, user, &context);
     worker::apply_one(Prepared { plan, body: job.body, documents: Vec::new(), attempt, replay: None }, ports, stop)
         .await;
 }

@@ -41,10 +41,17 @@ pub(crate) async fn run(ports: Ports, config: Arc<Config>, stop: CancellationTok
         let jobs = together.into_iter().map(numbered).collect();
         hold_on(&ids, LEASE, &ports, worker::work_all(jobs, &ports, &config, &stop)).await;
         // Leased only now: it must not count as a try of this one if the others end us.
-        if let Some(alone) = suspect(RetryOf::Work, LEASE, &ports, &config, &stop).await {
+        if let Some(alone) = suspect(RetryOf::Work, LEASE, &ports).await {
             is_idle = false;
             let id = [alone.job.delivery.id];
-            hold_on(&id, LEASE, &ports, worker::work_all(vec![numbered(alone)], &ports, &config, &stop)).await;
+            let work = async {
+                if is_to_blame(&alone) {
+                    let (job, attempts) = numbered(alone);
+                    return worker::give_up(&job, attempts, &Failure::Crashed, &ports, &config, &stop).await;
+                }
+                worker::work_all(vec![numbered(alone)], &ports, &config, &stop).await;
+            };
+            hold_on(&id, LEASE, &ports, work).await;
         }
         if is_idle {
             tokio::select! {
@@ -89,24 +96,20 @@ pub(crate) async fn due(of: RetryOf, hidden: SignedDuration, limit: u32, ports: 
     })
 }
 
-/// Takes one that has to be alone. What killed too many workers is settled here instead.
-pub(crate) async fn suspect(
-    of: RetryOf,
-    hidden: SignedDuration,
-    ports: &Ports,
-    config: &Config,
-    stop: &CancellationToken,
-) -> Option<Retry> {
+/// Takes one that has to be alone.
+pub(crate) async fn suspect(of: RetryOf, hidden: SignedDuration, ports: &Ports) -> Option<Retry> {
     let now = ports.clock.now();
-    let retry = ports.store.lease_suspect(of, now, now + hidden).await.unwrap_or_else(|error| {
+    ports.store.lease_suspect(of, now, now + hidden).await.unwrap_or_else(|error| {
         warn!(%error, "cannot look for deliveries whose worker died");
         None
-    })?;
-    if retry.crashes < CRASHES_MAX {
-        return Some(retry);
+    })
+}
+
+/// Whether it ended too many workers to be tried once more.
+pub(crate) fn is_to_blame(retry: &Retry) -> bool {
+    let (id, deaths) = (retry.job.delivery.id, retry.crashes);
+    if deaths >= CRASHES_MAX {
+        error!(delivery.id = %id, "delivery {id} ended its worker {deaths} times");
     }
-    let id = retry.job.delivery.id;
-    error!(delivery.id = %id, "delivery {id} ended its worker {} times", retry.crashes);
-    worker::give_up(&retry.job, retry.attempts, &Failure::Crashed, ports, config, stop).await;
-    None
+    deaths >= CRASHES_MAX
 }

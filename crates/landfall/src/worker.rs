@@ -30,9 +30,11 @@ use crate::retrying;
 use crate::telemetry;
 use crate::wiring::Ports;
 
-/// Deliveries per transaction.
+/// Deliveries per transaction …
 const BATCH_MAX: usize = 256;
-const PAUSE_FIRST: Duration = Duration::from_millis(100);
+/// … and bytes of their payloads: planning takes a multiple of it in memory. A larger payload is worked by itself.
+const BATCH_BYTES_MAX: u64 = 16 * 1024 * 1024;
+pub(crate) const PAUSE_FIRST: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 const CONTENTION_MAX: u32 = 20;
 
@@ -48,8 +50,12 @@ pub(crate) async fn run(ports: Ports, config: std::sync::Arc<Config>, stop: Canc
     while !stop.is_cancelled() {
         match ports.queue.consume().await {
             Ok(mut consumer) => {
-                pause = PAUSE_FIRST;
-                consume(&mut *consumer, &ports, &config, &stop).await;
+                if consume(&mut *consumer, &ports, &config, &stop).await {
+                    pause = PAUSE_FIRST;
+                }
+                if !stop.is_cancelled() {
+                    wait(&mut pause, &stop).await;
+                }
             }
             Err(error) => {
                 warn!(%error, "cannot consume; trying again");
@@ -59,18 +65,23 @@ pub(crate) async fn run(ports: Ports, config: std::sync::Arc<Config>, stop: Canc
     }
 }
 
-async fn consume(consumer: &mut dyn Consumer, ports: &Ports, config: &Config, stop: &CancellationToken) {
+/// Works what comes until the queue is lost; answers whether anything came.
+async fn consume(consumer: &mut dyn Consumer, ports: &Ports, config: &Config, stop: &CancellationToken) -> bool {
+    let mut has_worked = false;
     loop {
         let leased = tokio::select! {
             biased;
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => return has_worked,
             leased = consumer.lease(BATCH_MAX) => leased,
         };
         match leased {
-            Ok(lease) => work(lease, ports, config, stop).await,
+            Ok(lease) => {
+                work(lease, ports, config, stop).await;
+                has_worked = true;
+            }
             Err(error) => {
                 warn!(%error, "lost the queue; opening it again");
-                return;
+                return has_worked;
             }
         }
     }
@@ -191,16 +202,26 @@ pub(crate) async fn apply_all(
     stop: &CancellationToken,
 ) -> Result<Vec<Failed>, Stopped> {
     let context = context(ports, config);
-    let mut all = Batch::default();
+    let mut batch = Batch::default();
     let mut failed = Vec::new();
     for (job, attempt) in jobs {
+        if batch.bytes + job.delivery.size_bytes > BATCH_BYTES_MAX {
+            failed.extend(apply_batch(std::mem::take(&mut batch), ports, stop).await?);
+        }
         match prepare::prepare(&job, attempt, replay, &context, ports, stop).await? {
-            Ok(ready) => all.push(job, ready),
+            Ok(ready) => batch.push(job, ready),
             Err(failure) => failed.push(Failed { job, attempt, failure, documents: Vec::new() }),
         }
     }
+    failed.extend(apply_batch(batch, ports, stop).await?);
+    Ok(failed)
+}
+
+/// Applies what is prepared; answers what the store refused, each of it alone.
+async fn apply_batch(batch: Batch, ports: &Ports, stop: &CancellationToken) -> Result<Vec<Failed>, Stopped> {
+    let mut failed = Vec::new();
     // A stack of batches instead of recursion: halves of a refused batch go back on it.
-    let mut batches = vec![all];
+    let mut batches = vec![batch];
     while let Some(batch) = batches.pop() {
         if batch.prepared.is_empty() {
             continue;
@@ -226,17 +247,20 @@ pub(crate) async fn apply_all(
 struct Batch {
     jobs: Vec<Job>,
     prepared: Vec<Prepared>,
+    /// Of the payloads, unpacked.
+    bytes: u64,
 }
 
 impl Batch {
     fn push(&mut self, job: Job, prepared: Prepared) {
+        self.bytes += job.delivery.size_bytes;
         self.jobs.push(job);
         self.prepared.push(prepared);
     }
 
     fn halves(mut self) -> [Batch; 2] {
         let at = self.jobs.len() / 2;
-        let second = Batch { jobs: self.jobs.split_off(at), prepared: self.prepared.split_off(at) };
+        let second = Batch { jobs: self.jobs.split_off(at), prepared: self.prepared.split_off(at), bytes: 0 };
         [self, second]
     }
 }
