@@ -154,6 +154,8 @@ mod reference_is_the_user {
         ledger::a_failed_delivery_comes_again_at_its_time,
         ledger::a_worker_that_dies_is_counted_against_what_it_held,
         ledger::a_lease_that_is_renewed_is_no_death,
+        ledger::what_is_given_back_was_not_tried,
+        ledger::the_ledger_describes_what_was_downloaded,
         ledger::what_is_handed_over_leaves_what_was_settled_alone,
         ledger::a_clock_a_day_ahead_keeps_nothing_for_a_day,
         ledger::workers_side_by_side_lease_different_retries,

@@ -44,11 +44,11 @@ pub(crate) async fn run(ports: Ports, config: Arc<Config>, stop: CancellationTok
         let mut is_idle = due.is_empty();
         let ids = retrying::ids(&due);
         let all = join_all(due.into_iter().map(|retry| one(retry, &ports, &config, &stop)));
-        retrying::hold_on(&ids, LEASE, &ports, async { drop(all.await) }).await;
+        retrying::hold_on(&ids, LEASE, &ports, &stop, async { drop(all.await) }).await;
         if let Some(suspect) = retrying::suspect(RetryOf::Download, LEASE, &ports).await {
             is_idle = false;
             let id = [suspect.job.delivery.id];
-            retrying::hold_on(&id, LEASE, &ports, one(suspect, &ports, &config, &stop)).await;
+            retrying::hold_on(&id, LEASE, &ports, &stop, one(suspect, &ports, &config, &stop)).await;
         }
         if is_idle {
             tokio::select! {
@@ -66,7 +66,7 @@ async fn one(retry: Retry, ports: &Ports, config: &Config, stop: &CancellationTo
     let webhook = match when_there(stop, || ports.payloads.unseal(&job.body)).await {
         Ok(Ok(webhook)) => webhook,
         Ok(Err(_)) => return worker::give_up(&job, attempt, &Failure::PayloadLost, ports, config, stop).await,
-        Err(Stopped) => return let_go(&job, attempt, ports).await,
+        Err(Stopped) => return,
     };
     let Some(stored) = plan::stored_payload(&job.delivery, &webhook) else {
         if is_to_blame {
@@ -124,14 +124,6 @@ where
     }
 }
 
-/// Gives it to whoever comes next: a stop is not the death of a worker.
-async fn let_go(job: &Job, attempt: u32, ports: &Ports) {
-    let now = ports.clock.now();
-    if let Err(error) = ports.store.record_failure(job, attempt, &Settlement::RetryAt(now), WAITING, now).await {
-        warn!(%error, "cannot let go of a stored payload; it is taken when its lease ends");
-    }
-}
-
 /// What was downloaded, looked at: a link to another link is none.
 fn inner(body: Bytes) -> Result<(Bytes, event::Peek), DownloadError> {
     let peek = event::peek(&body);
@@ -154,7 +146,7 @@ async fn worked(
     match when_there(stop, || ports.payloads.seal(body.clone(), Hint::of(&delivery))).await {
         Ok(Ok(body)) => worker::work_all(vec![(Job { delivery, body }, attempt)], ports, config, stop).await,
         Ok(Err(_)) => worker::give_up(&job, attempt, &Failure::PayloadLost, ports, config, stop).await,
-        Err(Stopped) => let_go(&job, attempt, ports).await,
+        Err(Stopped) => {}
     }
 }
 

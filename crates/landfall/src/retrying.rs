@@ -39,7 +39,7 @@ pub(crate) async fn run(ports: Ports, config: Arc<Config>, stop: CancellationTok
         let numbered = |Retry { job, attempts, .. }: Retry| (job, attempts);
         let ids = ids(&together);
         let jobs = together.into_iter().map(numbered).collect();
-        hold_on(&ids, LEASE, &ports, worker::work_all(jobs, &ports, &config, &stop)).await;
+        hold_on(&ids, LEASE, &ports, &stop, worker::work_all(jobs, &ports, &config, &stop)).await;
         // Leased only now: it must not count as a try of this one if the others end us.
         if let Some(alone) = suspect(RetryOf::Work, LEASE, &ports).await {
             is_idle = false;
@@ -51,7 +51,7 @@ pub(crate) async fn run(ports: Ports, config: Arc<Config>, stop: CancellationTok
                 }
                 worker::work_all(vec![numbered(alone)], &ports, &config, &stop).await;
             };
-            hold_on(&id, LEASE, &ports, work).await;
+            hold_on(&id, LEASE, &ports, &stop, work).await;
         }
         if is_idle {
             tokio::select! {
@@ -68,22 +68,28 @@ pub(crate) fn ids(retries: &[Retry]) -> Vec<DeliveryId> {
 }
 
 /// Does the work, and keeps the deliveries leased meanwhile: waiting for a payload store that is away must not look like
-/// the death of the worker.
+/// the death of the worker, and no more must a stop: what it left undone is given back.
 pub(crate) async fn hold_on(
     deliveries: &[DeliveryId],
     hidden: SignedDuration,
     ports: &Ports,
+    stop: &CancellationToken,
     work: impl Future<Output = ()>,
 ) {
     let mut work = pin!(work);
     loop {
         tokio::select! {
-            () = &mut work => return,
+            () = &mut work => break,
             () = tokio::time::sleep(hidden.unsigned_abs() / RENEWALS) => {}
         }
         if let Err(error) = ports.store.renew_retries(deliveries, ports.clock.now() + hidden).await {
             warn!(%error, "cannot renew the lease of deliveries in work");
         }
+    }
+    if stop.is_cancelled()
+        && let Err(error) = ports.store.release_retries(deliveries, ports.clock.now()).await
+    {
+        warn!(%error, "cannot give back what was left undone; others take it when its lease ends");
     }
 }
 

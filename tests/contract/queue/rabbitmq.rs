@@ -114,6 +114,29 @@ async fn a_full_queue_refuses() {
     rig.end().await;
 }
 
+/// Also while it is gone: each try to consume would otherwise leave subscriptions behind, to which messages are lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lane_whose_queue_is_gone_keeps_no_other_from_being_worked() {
+    let mut rig = Rig::new().await;
+    let channel = rig.channel().await;
+    let bulk = rig.name("deliveries.bulk");
+    channel.queue_delete(bulk.as_str().into(), QueueDeleteOptions::default()).await.unwrap();
+    for _ in 0..5 {
+        drop(rig.queue().consume().await.unwrap());
+    }
+    let mut consumer = rig.queue().consume().await.unwrap();
+    let live = jobs(Lane::Live, 20);
+    assert!(publish_all(&*rig.queue(), &live).await.iter().all(Result::is_ok));
+    let taken = take(&mut consumer, live.len()).await;
+    assert_eq!(ids(&taken).into_iter().collect::<BTreeSet<_>>(), ids(&live).into_iter().collect());
+    assert_eq!(rig.queue().publish(job(Lane::Bulk)).await, Err(PublishError::Unroutable));
+    apply_topology(&rig.settings).await.unwrap();
+    let back = job(Lane::Bulk);
+    rig.queue().publish(back.clone()).await.unwrap();
+    assert_eq!(ids(&take(&mut consumer, 1).await), [back.delivery.id], "it is consumed once it is there again");
+    rig.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_cut_under_load_lose_nothing_that_was_confirmed() {
     let (proxy, url) = proxied(true).await;

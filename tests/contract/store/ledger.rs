@@ -86,6 +86,41 @@ pub(crate) async fn a_lease_that_is_renewed_is_no_death(store: &dyn Store) {
     store.renew_retries(&[], at(90)).await.unwrap();
 }
 
+pub(crate) async fn what_is_given_back_was_not_tried(store: &dyn Store) {
+    let jobs: Vec<Job> =
+        (0..2).map(|index| job(&sent(activity(user("u", None), &format!("run-{index}"), 1.0), index))).collect();
+    let ids: Vec<_> = jobs.iter().map(|job| job.delivery.id).collect();
+    store.hand_over(&jobs, "held_before", at(10)).await.unwrap();
+    assert_eq!(store.lease_retries(RetryOf::Work, at(10), at(40), 10).await.unwrap().len(), 2);
+    store.release_retries(&ids, at(11)).await.unwrap();
+    let again = store.lease_retries(RetryOf::Work, at(11), at(40), 10).await.unwrap();
+    assert_eq!(again.iter().map(|retry| (retry.attempts, retry.crashes)).collect::<Vec<_>>(), [(1, 0); 2]);
+    // A worker died of one of them; who tries it alone and stops has not died of it, nor shown it to be harmless.
+    let suspect = store.lease_suspect(RetryOf::Work, at(40), at(60)).await.unwrap().unwrap();
+    assert_eq!((suspect.attempts, suspect.crashes), (2, 1));
+    store.release_retries(&[suspect.job.delivery.id], at(41)).await.unwrap();
+    assert!(store.lease_retries(RetryOf::Work, at(41), at(60), 10).await.unwrap().is_empty(), "not with others");
+    let mut alone = Vec::new();
+    while let Some(one) = store.lease_suspect(RetryOf::Work, at(41), at(60)).await.unwrap() {
+        alone.push((one.attempts, one.crashes));
+    }
+    assert_eq!(alone, [(2, 1); 2]);
+    store.release_retries(&[], at(41)).await.unwrap();
+}
+
+/// What a link of Terra led to is worked under the webhook's own id: whoever takes it up again must not see the link.
+pub(crate) async fn the_ledger_describes_what_was_downloaded(store: &dyn Store) {
+    let event = sent(activity(user("u", Some("ada")), "run", 1.0), 10);
+    let mut link = job(&event);
+    link.delivery.type_name = Some("s3_payload".into());
+    link.delivery.terra_user_id = None;
+    store.hand_over(&[link], "payload_waits", at(10)).await.unwrap();
+    assert_eq!(store.lease_retries(RetryOf::Download, at(10), at(40), 10).await.unwrap().len(), 1);
+    fail(store, &event, 1, 50, 20).await;
+    let due = store.lease_retries(RetryOf::Work, at(50), at(60), 10).await.unwrap();
+    assert_eq!(due.iter().map(|retry| &retry.job).collect::<Vec<_>>(), [&job(&event)]);
+}
+
 pub(crate) async fn what_is_handed_over_leaves_what_was_settled_alone(store: &dyn Store) {
     let (done, new) = (sent(activity(user("u", None), "done", 1.0), 1), sent(activity(user("u", None), "new", 1.0), 2));
     apply_one(store, &done).await;

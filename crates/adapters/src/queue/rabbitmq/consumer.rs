@@ -104,8 +104,8 @@ pub(super) struct RabbitConsumer {
     _end: DropGuard,
 }
 
-/// Subscribes to every lane. One whose queue does not answer (it has no leader) is tried again in the background: the
-/// others must not wait for it.
+/// Subscribes to every lane. One whose queue does not answer (it has no leader) or is not there is tried again in the
+/// background: the others must not wait for it. If that is so of all of them, there is nothing to wait for.
 pub(super) async fn open(
     live: &Live,
     prefix: &str,
@@ -116,8 +116,22 @@ pub(super) async fn open(
     let room: usize = Lane::ALL.into_iter().map(prefetch).map(usize::from).sum();
     let (sender, inbox) = mpsc::channel(room + Lane::ALL.len());
     let end = CancellationToken::new();
+    // From here on: whatever fails below takes the lanes with it that were opened before.
+    let guard = end.clone().drop_guard();
     let opening = Lane::ALL.map(|lane| subscribe(live, prefix, lane));
-    for (lane, opened) in Lane::ALL.into_iter().zip(join_all(opening).await) {
+    let opened = join_all(opening).await;
+    let is_any_there = opened.iter().any(Result::is_ok);
+    for (lane, opened) in Lane::ALL.into_iter().zip(opened) {
+        let opened = match opened {
+            Err(QueueError::Topology(reason)) if is_any_there => {
+                error!(
+                    lane = lane.label(),
+                    reason, "a lane's queue is not as it must be; run `landfall topology diff`"
+                );
+                None
+            }
+            opened => opened?,
+        };
         let feeder = Feeder {
             live: live.clone(),
             prefix: prefix.to_owned(),
@@ -126,10 +140,10 @@ pub(super) async fn open(
             sender: sender.clone(),
             end: end.clone(),
         };
-        tasks.spawn(feed(feeder, opened?));
+        tasks.spawn(feed(feeder, opened));
     }
     let buffer = |lane| LaneBuffer { lane, messages: VecDeque::new() };
-    Ok(RabbitConsumer { inbox, lanes: Lane::ALL.map(buffer).into(), tasks: tasks.clone(), _end: end.drop_guard() })
+    Ok(RabbitConsumer { inbox, lanes: Lane::ALL.map(buffer).into(), tasks: tasks.clone(), _end: guard })
 }
 
 /// `None` if the queue does not answer in time.

@@ -77,7 +77,7 @@ pub(super) fn write(connection: &Connection, rows: &[LedgerRow<'_>]) -> Result<(
                 ?23)
         ON CONFLICT (id) DO UPDATE SET
             type_name = excluded.type_name, terra_user_id = excluded.terra_user_id, size_bytes = excluded.size_bytes,
-            body = excluded.body, outcome = excluded.outcome, reason = excluded.reason, attempts = excluded.attempts,
+            metadata = excluded.metadata, body = excluded.body, outcome = excluded.outcome, reason = excluded.reason, attempts = excluded.attempts,
             retry_at = excluded.retry_at, locked_until = NULL, crashes = 0,
             row_count = excluded.row_count + iif(excluded.replay_id IS NULL, 0, delivery.row_count),
             settled_at = iif(excluded.replay_id IS NOT NULL AND excluded.row_count = 0

@@ -1,5 +1,5 @@
 //! Deliveries that are due again. A try is counted when it is leased, before the work: what kills its worker is counted
-//! as well.
+//! as well. Each range has its own scan of an index: however much waits, only what is leased is read.
 
 use bytes::Bytes;
 use domain::id::DeliveryId;
@@ -21,10 +21,18 @@ pub(super) fn lease(
     const LEASE: &str = "
         UPDATE delivery SET locked_until = ?2, attempts = attempts + 1
         WHERE id IN (
-            SELECT id FROM delivery
-            WHERE outcome = 'retry' AND (retry_at <= ?1 OR retry_at > ?5) AND locked_until IS NULL
-              AND coalesce(type_name IN ('s3_payload', 's3_upload'), 0) = ?4
-            ORDER BY retry_at LIMIT ?3)
+            SELECT id FROM (
+                SELECT id FROM delivery
+                WHERE outcome = 'retry' AND locked_until IS NULL
+                  AND coalesce(type_name IN ('s3_payload', 's3_upload'), 0) = ?4 AND retry_at <= ?1
+                ORDER BY retry_at LIMIT ?3)
+            UNION ALL
+            SELECT id FROM (
+                SELECT id FROM delivery
+                WHERE outcome = 'retry' AND locked_until IS NULL
+                  AND coalesce(type_name IN ('s3_payload', 's3_upload'), 0) = ?4 AND retry_at > ?5
+                LIMIT ?3)
+            LIMIT ?3)
         RETURNING metadata, body, attempts, crashes";
     let mut statement = connection.prepare_cached(LEASE)?;
     let leased = statement
@@ -41,10 +49,18 @@ pub(super) fn lease_suspect(
     const LEASE_SUSPECT: &str = "
         UPDATE delivery SET locked_until = ?2, attempts = attempts + 1, crashes = crashes + 1
         WHERE id = (
-            SELECT id FROM delivery
-            WHERE outcome = 'retry' AND (locked_until <= ?1 OR locked_until > ?4)
-              AND coalesce(type_name IN ('s3_payload', 's3_upload'), 0) = ?3
-            ORDER BY locked_until LIMIT 1)
+            SELECT id FROM (
+                SELECT id FROM delivery
+                WHERE outcome = 'retry' AND locked_until IS NOT NULL
+                  AND coalesce(type_name IN ('s3_payload', 's3_upload'), 0) = ?3 AND locked_until <= ?1
+                ORDER BY locked_until LIMIT 1)
+            UNION ALL
+            SELECT id FROM (
+                SELECT id FROM delivery
+                WHERE outcome = 'retry' AND locked_until IS NOT NULL
+                  AND coalesce(type_name IN ('s3_payload', 's3_upload'), 0) = ?3 AND locked_until > ?4
+                LIMIT 1)
+            LIMIT 1)
         RETURNING metadata, body, attempts, crashes";
     let mut statement = connection.prepare_cached(LEASE_SUSPECT)?;
     Ok(statement
@@ -58,6 +74,18 @@ pub(super) fn renew(connection: &Connection, deliveries: &[DeliveryId], until: T
     let mut statement = connection.prepare_cached(RENEW)?;
     for id in deliveries {
         statement.execute(params![id.0.as_bytes(), ms(until)])?;
+    }
+    Ok(())
+}
+
+pub(super) fn release(connection: &Connection, deliveries: &[DeliveryId], now: Timestamp) -> Result<(), StoreError> {
+    const RELEASE: &str = "
+        UPDATE delivery
+        SET locked_until = iif(crashes > 0, ?2, NULL), crashes = max(crashes - 1, 0), attempts = max(attempts - 1, 0)
+        WHERE id = ?1 AND outcome = 'retry' AND locked_until IS NOT NULL";
+    let mut statement = connection.prepare_cached(RELEASE)?;
+    for id in deliveries {
+        statement.execute(params![id.0.as_bytes(), ms(now)])?;
     }
     Ok(())
 }

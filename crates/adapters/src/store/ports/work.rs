@@ -117,4 +117,8 @@ pub trait Work: Send + Sync {
 
     /// Keeps deliveries that are leased hidden until `until`; those that were settled meanwhile stay as they are.
     async fn renew_retries(&self, deliveries: &[DeliveryId], until: Timestamp) -> Result<(), StoreError>;
+
+    /// Gives back what was leased and not tried to its end, as if it had not been: whoever stops in good order is not
+    /// one who died.
+    async fn release_retries(&self, deliveries: &[DeliveryId], now: Timestamp) -> Result<(), StoreError>;
 }

@@ -33,7 +33,7 @@ SELECT id, received_at, environment, trace_id, reference, type_name, terra_user_
  ORDER BY received_at, id
     ON CONFLICT (received_at, id) DO UPDATE
    SET type_name = excluded.type_name, terra_user_id = excluded.terra_user_id, size_bytes = excluded.size_bytes,
-       body = excluded.body, outcome = excluded.outcome, reason = excluded.reason, attempts = excluded.attempts,
+       metadata = excluded.metadata, body = excluded.body, outcome = excluded.outcome, reason = excluded.reason, attempts = excluded.attempts,
        retry_at = excluded.retry_at, locked_until = NULL, crashes = 0,
        row_count = excluded.row_count + CASE WHEN excluded.replay_id IS NULL THEN 0 ELSE delivery.row_count END,
        settled_at = CASE WHEN excluded.replay_id IS NOT NULL AND excluded.row_count = 0

@@ -1,5 +1,5 @@
 //! Deliveries that are due again. A try is counted when it is leased, before the work: what kills its worker is counted
-//! as well.
+//! as well. Each range has its own scan of an index: however much waits, only what is leased is read.
 
 use bytes::Bytes;
 use domain::id::DeliveryId;
@@ -16,15 +16,24 @@ const LEASE: &str = "
 WITH due AS (
     SELECT received_at, id
       FROM delivery
-     WHERE outcome = 'retry' AND (retry_at <= $1 OR retry_at > $5) AND locked_until IS NULL
-       AND coalesce(type_name IN ('s3_payload', 's3_upload'), false) = $4
+     WHERE outcome = 'retry' AND locked_until IS NULL
+       AND coalesce(type_name IN ('s3_payload', 's3_upload'), false) = $4 AND retry_at <= $1
      ORDER BY retry_at
      LIMIT $3
        FOR UPDATE SKIP LOCKED
+), far AS (
+    SELECT received_at, id
+      FROM delivery
+     WHERE outcome = 'retry' AND locked_until IS NULL
+       AND coalesce(type_name IN ('s3_payload', 's3_upload'), false) = $4 AND retry_at > $5
+     LIMIT $3
+       FOR UPDATE SKIP LOCKED
+), chosen AS (
+    SELECT * FROM due UNION ALL SELECT * FROM far LIMIT $3
 )
 UPDATE delivery SET locked_until = $2, attempts = delivery.attempts + 1
-  FROM due
- WHERE delivery.received_at = due.received_at AND delivery.id = due.id
+  FROM chosen
+ WHERE delivery.received_at = chosen.received_at AND delivery.id = chosen.id
 RETURNING delivery.metadata, delivery.body, delivery.attempts, delivery.crashes";
 
 pub(super) async fn lease(
@@ -40,14 +49,23 @@ pub(super) async fn lease(
 }
 
 const LEASE_SUSPECT: &str = "
-WITH suspect AS (
+WITH over AS (
     SELECT received_at, id
       FROM delivery
-     WHERE outcome = 'retry' AND (locked_until <= $1 OR locked_until > $4)
-       AND coalesce(type_name IN ('s3_payload', 's3_upload'), false) = $3
+     WHERE outcome = 'retry' AND locked_until IS NOT NULL
+       AND coalesce(type_name IN ('s3_payload', 's3_upload'), false) = $3 AND locked_until <= $1
      ORDER BY locked_until
      LIMIT 1
        FOR UPDATE SKIP LOCKED
+), far AS (
+    SELECT received_at, id
+      FROM delivery
+     WHERE outcome = 'retry' AND locked_until IS NOT NULL
+       AND coalesce(type_name IN ('s3_payload', 's3_upload'), false) = $3 AND locked_until > $4
+     LIMIT 1
+       FOR UPDATE SKIP LOCKED
+), suspect AS (
+    SELECT * FROM over UNION ALL SELECT * FROM far LIMIT 1
 )
 UPDATE delivery SET locked_until = $2, attempts = delivery.attempts + 1, crashes = delivery.crashes + 1
   FROM suspect
@@ -69,6 +87,16 @@ const RENEW: &str =
 
 pub(super) async fn renew(db: &Db, deliveries: &[DeliveryId], until: Timestamp) -> Result<(), StoreError> {
     db.execute(RENEW, &[&column(deliveries, |id| id.0), &until]).await.map(drop)
+}
+
+const RELEASE: &str = "
+UPDATE delivery
+   SET locked_until = CASE WHEN crashes > 0 THEN $2::timestamptz END,
+       crashes = greatest(crashes - 1, 0), attempts = greatest(attempts - 1, 0)
+ WHERE id = ANY ($1) AND outcome = 'retry' AND locked_until IS NOT NULL";
+
+pub(super) async fn release(db: &Db, deliveries: &[DeliveryId], now: Timestamp) -> Result<(), StoreError> {
+    db.execute(RELEASE, &[&column(deliveries, |id| id.0), &now]).await.map(drop)
 }
 
 fn retry(row: &Row) -> Result<Retry, StoreError> {

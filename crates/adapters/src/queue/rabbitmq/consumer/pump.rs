@@ -65,15 +65,19 @@ pub(super) async fn feed(feeder: Feeder, opened: Option<Subscription>) {
 /// `None` if the consumer is dropped meanwhile; not in the middle of subscribing, which would leave a subscription behind.
 async fn insist(feeder: &Feeder) -> Result<Option<Subscription>, QueueError> {
     let lane = feeder.lane.label();
-    error!(lane, "the broker does not let us consume the lane {lane}: its queue has no leader; the others are worked");
+    error!(lane, "the lane {lane} cannot be consumed (its queue has no leader, or is gone); the others are worked");
     loop {
         tokio::select! {
             () = feeder.end.cancelled() => return Ok(None),
             () = tokio::time::sleep(AGAIN_AFTER) => {}
         }
-        if let Some(subscription) = subscribe(&feeder.live, &feeder.prefix, feeder.lane).await? {
-            info!(lane, "the lane {lane} is consumed again");
-            return Ok(Some(subscription));
+        match subscribe(&feeder.live, &feeder.prefix, feeder.lane).await {
+            Ok(Some(subscription)) => {
+                info!(lane, "the lane {lane} is consumed again");
+                return Ok(Some(subscription));
+            }
+            Ok(None) | Err(QueueError::Topology(_)) => {}
+            Err(error) => return Err(error),
         }
     }
 }

@@ -55,4 +55,9 @@ impl Work for EmbeddedStore {
         let deliveries = deliveries.to_vec();
         self.write(move |connection| retries::renew(connection, &deliveries, until)).await
     }
+
+    async fn release_retries(&self, deliveries: &[DeliveryId], now: Timestamp) -> Result<(), StoreError> {
+        let deliveries = deliveries.to_vec();
+        self.write(move |connection| retries::release(connection, &deliveries, now)).await
+    }
 }

@@ -71,4 +71,9 @@ impl Work for PostgresStore {
         let deliveries = deliveries.to_vec();
         single!(self, |db| retries::renew(db, &deliveries, until))
     }
+
+    async fn release_retries(&self, deliveries: &[DeliveryId], now: Timestamp) -> Result<(), StoreError> {
+        let deliveries = deliveries.to_vec();
+        single!(self, |db| retries::release(db, &deliveries, now))
+    }
 }
