@@ -261,6 +261,44 @@ mod cut {
         app.end().await;
     }
 
+    /// Terra sends it again, as another delivery: without this each try would leave its body behind.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_large_body_that_no_queue_took_is_not_kept() {
+        let payloads = tempfile::tempdir().unwrap();
+        let options = Options::default()
+            .through_proxies(true, true)
+            .set("LANDFALL_PAYLOADS_URL", payloads.path().display().to_string());
+        let app = TestApp::start_with(Engine::Cluster, options).await;
+        let database = app.database.as_ref().unwrap();
+        let broker =
+            lapin::Connection::connect(&database.amqp_url, lapin::ConnectionProperties::default()).await.unwrap();
+        let channel = broker.create_channel().await.unwrap();
+        let name = |suffix: &str| format!("{}.{suffix}", database.prefix).into();
+        let mut large = run_of("ann", "large");
+        large["data"][0]["padding"] = "x".repeat(200_000).into();
+        channel
+            .queue_unbind(name("deliveries.live"), name("deliveries"), "live".into(), FieldTable::default())
+            .await
+            .unwrap();
+        assert_eq!(app.send(&large, &[]).await, 503, "unroutable");
+        assert_eq!(files(payloads.path()), 0);
+        app.proxies.as_ref().unwrap().broker.close();
+        eventually("the broker is away", || async { app.send(&run_of("ann", "small"), &[]).await == 503 }).await;
+        assert_eq!(app.send(&large, &[]).await, 503, "away");
+        assert_eq!(files(payloads.path()), 0);
+        app.proxies.as_ref().unwrap().broker.open();
+        let (code, said) = Process::run(&["topology", "apply"], &app.settings).await;
+        assert_eq!(code, 0, "{said}");
+        eventually("it is taken", || async { app.send(&large, &[]).await == 200 }).await;
+        assert!(files(payloads.path()) > 0);
+        app.end().await;
+    }
+
+    fn files(folder: &std::path::Path) -> usize {
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        entries.map(|path| if path.is_dir() { files(&path) } else { 1 }).sum()
+    }
+
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn what_the_broker_set_aside_is_processed_all_the_same() {
         let mut app = TestApp::start_with(Engine::Cluster, Options::default().processes(&["receive"])).await;

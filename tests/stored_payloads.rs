@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Engine, Options, TestApp, eventually};
+use crate::harness::{Engine, Options, TestApp, eventually, now_seconds};
 
 crate::on_every_engine!(
     links_that_lead_elsewhere_or_to_nothing_are_recorded_and_asked_for_again,
     what_was_downloaded_waits_for_a_payload_store_that_is_away,
+    a_body_that_no_row_knows_goes_with_its_day,
 );
 
 const USER: &str = "terra-ann";
@@ -105,5 +106,24 @@ async fn what_was_downloaded_waits_for_a_payload_store_that_is_away(engine: Engi
     assert_eq!(app.metric(downloaded).await, 1.0, "the link may have ended: once is enough");
     let row = app.all("/v1/deliveries").await.into_iter().find(|row| row["reason"] == "payload_waits");
     assert!(row.is_none(), "{row:?}");
+    app.end().await;
+}
+
+async fn a_body_that_no_row_knows_goes_with_its_day(engine: Engine) {
+    let folder = tempfile::tempdir().unwrap();
+    let body = |day: &str| folder.path().join(format!("deliveries/{day}/019e0000-0000-7000-8000-000000000000-0123"));
+    let document = folder.path().join("documents/2020-01-01/019e0000-0000-7000-8000-000000000000/4-0123");
+    let today = jiff::Timestamp::from_second(now_seconds()).unwrap().to_zoned(jiff::tz::TimeZone::UTC).date();
+    // As a receiver leaves it that is killed between keeping the body and queueing the delivery.
+    let (old, new) = (body("2020-01-01"), body(&today.to_string()));
+    for file in [&old, &new, &document] {
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, "of a person").unwrap();
+    }
+    let options = Options::default().set("LANDFALL_PAYLOADS_URL", folder.path().display().to_string());
+    let app = TestApp::start_with(engine, options).await;
+    eventually("the old one is gone", || async { !old.exists() }).await;
+    assert!(new.exists(), "its row may be on its way");
+    assert!(document.exists(), "that is a record's: they live until they are erased");
     app.end().await;
 }

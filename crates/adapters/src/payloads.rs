@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use domain::delivery::Delivery;
+use domain::id::DeliveryId;
 use futures_util::{StreamExt, TryStreamExt};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -39,6 +40,9 @@ const STORE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// How long it may take to give one back, or to remove one.
 const READ_DEADLINE: Duration = Duration::from_secs(30);
+
+/// How long a webhook that is refused anyway waits for it to remove an object.
+const LET_GO_DEADLINE: Duration = Duration::from_secs(1);
 
 /// How long it may take to say what it holds.
 const LIST_DEADLINE: Duration = Duration::from_secs(120);
@@ -87,18 +91,55 @@ impl fmt::Debug for Sealed {
     }
 }
 
-/// Names the object of a large payload. `id` belongs to what caused the sealing (the delivery; for a record's document
-/// an id derived from record and delivery), so that two causes never share an object and one may be deleted alone.
+/// Names the object of a large payload, so that two causes never share one and each may be deleted alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hint {
+    /// Of the day that the cause was received: what is left of a day can be dropped with it.
     pub day: Date,
-    pub id: Uuid,
+    pub of: Of,
 }
+
+/// What is sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Of {
+    Delivery(DeliveryId),
+    /// A record's, as this delivery says it; `id` is derived from record and delivery.
+    Document {
+        delivery: DeliveryId,
+        id: Uuid,
+    },
+    /// A request whose signature failed.
+    Quarantined(Uuid),
+    /// Nobody's: to see whether the payload store works.
+    Probe(Uuid),
+}
+
+const DELIVERIES: &str = "deliveries";
+const DOCUMENTS: &str = "documents";
 
 impl Hint {
     pub fn of(delivery: &Delivery) -> Hint {
-        Hint { day: delivery.received_at.to_zoned(TimeZone::UTC).date(), id: delivery.id.0 }
+        Hint { day: day_of(delivery), of: Of::Delivery(delivery.id) }
     }
+
+    pub fn document(delivery: &Delivery, id: Uuid) -> Hint {
+        Hint { day: day_of(delivery), of: Of::Document { delivery: delivery.id, id } }
+    }
+
+    /// Where its objects lie; what follows makes each its own.
+    fn prefix(&self) -> String {
+        let day = self.day;
+        match self.of {
+            Of::Delivery(id) => format!("{DELIVERIES}/{day}/{id}"),
+            Of::Document { delivery, id } => format!("{DOCUMENTS}/{day}/{delivery}/{id}"),
+            Of::Quarantined(id) => format!("quarantine/{day}/{id}"),
+            Of::Probe(id) => format!("probes/{day}/{id}"),
+        }
+    }
+}
+
+fn day_of(delivery: &Delivery) -> Date {
+    delivery.received_at.to_zoned(TimeZone::UTC).date()
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -189,6 +230,40 @@ impl Payloads {
         }
     }
 
+    /// Removes what was sealed in vain, if that can be done at once: what stays goes with its day.
+    pub async fn let_go(&self, sealed: &Sealed) {
+        let _ = tokio::time::timeout(LET_GO_DEADLINE, self.delete(sealed)).await;
+    }
+
+    /// Removes the bodies of deliveries received before `day`: those whose rows are gone by then, and those that never
+    /// had one, because the queue did not take them and nobody was told that they are stored.
+    pub async fn delete_deliveries_before(&self, day: Date) -> Result<u64, PayloadError> {
+        let folder = Path::from(DELIVERIES);
+        let listed = within(LIST_DEADLINE, "list its days", self.store.list_with_delimiter(Some(&folder))).await?;
+        let mut gone = 0;
+        for prefix in listed.common_prefixes {
+            let its_day = prefix.filename().and_then(|name| name.parse::<Date>().ok());
+            if its_day.is_some_and(|its_day| its_day < day) {
+                gone += self.delete_all(prefix.as_ref()).await?;
+            }
+        }
+        Ok(gone)
+    }
+
+    async fn delete_all(&self, prefix: &str) -> Result<u64, PayloadError> {
+        let prefix = Path::from(prefix);
+        let found = self.store.list(Some(&prefix)).map_ok(|object| object.location).try_collect::<Vec<_>>();
+        let mut gone = 0;
+        for key in within(LIST_DEADLINE, "list its objects", found).await? {
+            match within(READ_DEADLINE, "delete an object", self.store.delete(&key)).await {
+                Ok(()) => gone += 1,
+                Err(PayloadError::Lost(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(gone)
+    }
+
     /// What the payload store holds: objects and bytes, of the first `objects_max` it lists.
     pub async fn stored(&self, objects_max: usize) -> Result<(u64, u64), PayloadError> {
         let count =
@@ -200,7 +275,7 @@ impl Payloads {
 
     async fn put(&self, packed: Bytes, sha256: String, hint: Hint) -> Result<Sealed, PayloadError> {
         // The digest in the key: a second try with other bytes never overwrites what a row already points to.
-        let key = format!("{}/{}-{}", hint.day, hint.id, &sha256[..16]);
+        let key = format!("{}-{}", hint.prefix(), &sha256[..16]);
         let pointer = Pointer { key, size: packed.len() as u64, sha256 };
         let path = key_of(&pointer)?;
         within(STORE_DEADLINE, "store an object", self.store.put(&path, PutPayload::from_bytes(packed))).await?;

@@ -35,6 +35,9 @@ pub struct Job {
 
 #[async_trait]
 pub trait Queue: Send + Sync {
+    /// Whether a publish would be refused already, as far as is known without asking: nothing need be prepared for it.
+    fn is_open(&self) -> Result<(), PublishError>;
+
     /// Makes a job durable in the lane its delivery belongs to.
     async fn publish(&self, job: Job) -> Result<(), PublishError>;
 
@@ -128,6 +131,11 @@ pub enum PublishError {
 }
 
 impl PublishError {
+    /// Whether the job is certainly nowhere, so that what was kept for it may go. After the others it may be stored.
+    pub fn is_certain(&self) -> bool {
+        matches!(self, PublishError::Unroutable | PublishError::Busy)
+    }
+
     /// Closed set, for `landfall_publish_failures_total{reason}`.
     pub fn reason(&self) -> &'static str {
         match self {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use adapters::clock::Clock;
-use adapters::payloads::{Hint, Payloads, PayloadsUrl};
+use adapters::payloads::{Hint, Of, Payloads, PayloadsUrl};
 use adapters::queue::QueueError;
 use adapters::queue::rabbitmq::management::Management;
 use adapters::queue::rabbitmq::{self, Difference, Problem, RabbitSettings};
@@ -222,7 +222,7 @@ async fn try_payloads(url: &PayloadsUrl) -> Result<(), String> {
     let content = Bytes::from_static(b"written by landfall doctor");
     let day = Clock::system().now().to_zoned(TimeZone::UTC).date();
     let tried = async {
-        let sealed = payloads.seal(content.clone(), Hint { day, id: Uuid::now_v7() }).await?;
+        let sealed = payloads.seal(content.clone(), Hint { day, of: Of::Probe(Uuid::now_v7()) }).await?;
         let read = payloads.unseal(&sealed).await;
         payloads.delete(&sealed).await?;
         read

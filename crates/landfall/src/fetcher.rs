@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use adapters::payloads::Hint;
-use adapters::queue::Job;
+use adapters::queue::{Job, PublishError};
 use adapters::store::{FetchAsk, LeasedFetch};
 use adapters::terra_client::{DataAnswer, DataRequest, TerraClient};
 use domain::delivery::{Admission, Delivery, Receipt};
@@ -174,8 +174,13 @@ async fn hand_over(leased: &LeasedFetch, body: bytes::Bytes, ports: &Ports) -> R
         admission: Admission::Fresh,
     };
     let delivery = Delivery { origin: leased.job.origin.of_events(), ..Delivery::new(receipt, event::peek(&body)) };
+    ports.queue.is_open().map_err(|_| "queue_away")?;
     let sealed = ports.payloads.seal(body, Hint::of(&delivery)).await.map_err(|_| "payload_store_away")?;
-    ports.queue.publish(Job { delivery, body: sealed }).await.map_err(|_| "queue_away")
+    let published = ports.queue.publish(Job { delivery, body: sealed.clone() }).await;
+    if published.as_ref().is_err_and(PublishError::is_certain) {
+        ports.payloads.let_go(&sealed).await;
+    }
+    published.map_err(|_| "queue_away")
 }
 
 async fn finish(leased: &LeasedFetch, reaction: &Reaction, status: Option<u16>, ports: &Ports) {

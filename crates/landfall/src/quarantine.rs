@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use actix_web::web::Bytes;
-use adapters::payloads::{Hint, Sealed};
+use adapters::payloads::{Hint, Of, Sealed};
 use adapters::store::Held;
 use domain::id::Environment;
 use domain::quarantine::burst::{Burst, Cause, Failure};
@@ -282,7 +282,7 @@ async fn write(examined: Vec<Examined>, ports: &Ports, config: &Config) -> anyho
             None => None,
             Some(body) => {
                 let day = request.first_seen.to_zoned(TimeZone::UTC).date();
-                Some(ports.payloads.seal(body, Hint { day, id: request.id.0 }).await?)
+                Some(ports.payloads.seal(body, Hint { day, of: Of::Quarantined(request.id.0) }).await?)
             }
         };
         held.push(Held { request, body });

@@ -3,12 +3,14 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use adapters::queue::Depth;
 use adapters::store::Holder;
 use domain::plan::Capabilities;
 use jiff::SignedDuration;
+use jiff::tz::TimeZone;
 use metrics::gauge;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{info, warn};
 use uuid::Uuid;
 
 use crate::config::Config;
@@ -19,6 +21,10 @@ const EVERY: Duration = Duration::from_secs(600);
 const LEASE: SignedDuration = SignedDuration::from_secs(600);
 /// Listing more takes longer than it tells.
 const PAYLOADS_COUNTED_MAX: usize = 100_000;
+/// A body goes so much later than its row may have, if there is none …
+const BODIES_LONGER: SignedDuration = SignedDuration::from_hours(48);
+/// … and not while something waits in the queue for so long that it might be its.
+const BODY_WAITS_MAX: Duration = Duration::from_secs(86_400);
 const INTEGRATIONS_EVERY: Duration = Duration::from_secs(3_600);
 const INTEGRATIONS_AGAIN: Duration = Duration::from_secs(60);
 
@@ -47,12 +53,32 @@ async fn clean(ports: &Ports, config: &Config) {
     if let Err(error) = ports.store.upkeep(ports.clock.now(), config.retention_deliveries).await {
         warn!(%error, "the upkeep failed; it is tried again later");
     }
+    drop_bodies(ports, config).await;
     match ports.payloads.stored(PAYLOADS_COUNTED_MAX).await {
         Ok((objects, bytes)) => {
             gauge!(telemetry::PAYLOADS).set(objects as f64);
             gauge!(telemetry::PAYLOADS_BYTES).set(bytes as f64);
         }
         Err(error) => warn!(%error, "could not count what the payload store holds"),
+    }
+}
+
+/// Removes what the payload store still has of the days whose deliveries have had their time: a body that the queue did
+/// not take, or of a receiver that died between the two, is in no row that could let go of it.
+async fn drop_bodies(ports: &Ports, config: &Config) {
+    let keep = SignedDuration::try_from(config.retention_deliveries).unwrap_or(SignedDuration::MAX);
+    let Ok(end) = ports.clock.now().checked_sub(keep.saturating_add(BODIES_LONGER)) else { return };
+    // What waits in the queue has no row yet.
+    let waits_as_long = |depth: &Depth| depth.jobs > 0 && depth.oldest.is_none_or(|oldest| oldest > BODY_WAITS_MAX);
+    match ports.queue.depths().await {
+        Ok(depths) if !depths.iter().any(waits_as_long) => {}
+        Ok(_) => return,
+        Err(error) => return warn!(%error, "cannot see how long deliveries wait"),
+    }
+    match ports.payloads.delete_deliveries_before(end.to_zoned(TimeZone::UTC).date()).await {
+        Ok(0) => {}
+        Ok(bodies) => info!(bodies, "removed bodies of deliveries that have had their time"),
+        Err(error) => warn!(%error, "could not remove the bodies of deliveries that have had their time"),
     }
 }
 

@@ -49,7 +49,7 @@ fn local(path: &Path) -> Result<Arc<dyn ObjectStore>, PayloadError> {
     make_folder(path).map_err(|error| refused(error.to_string()))?;
     let store = LocalFileSystem::new_with_prefix(path).map_err(|error| refused(error.to_string()))?;
     // Without this, an object could be gone after a power cut although the message that points to it is not.
-    Ok(Arc::new(store.with_fsync(true)))
+    Ok(Arc::new(store.with_fsync(true).with_automatic_cleanup(true)))
 }
 
 /// Health data: for our own user only.

@@ -9,7 +9,7 @@ use super::*;
 const INLINE_MAX: usize = 1_000;
 
 fn hint(id: u128) -> Hint {
-    Hint { day: date(2026, 11, 22), id: Uuid::from_u128(id) }
+    Hint { day: date(2026, 11, 22), of: Of::Delivery(DeliveryId(Uuid::from_u128(id))) }
 }
 
 /// Bytes that LZ4 cannot shrink.

@@ -39,13 +39,15 @@ impl EmbeddedQueue {
 
 #[async_trait]
 impl Queue for EmbeddedQueue {
+    fn is_open(&self) -> Result<(), PublishError> {
+        if self.embedded.lanes.is_closed() { Err(PublishError::Unavailable) } else { Ok(()) }
+    }
+
     async fn publish(&self, job: Job) -> Result<(), PublishError> {
         const INSERT: &str =
             "INSERT INTO queue_job (id, lane, enqueued_ms, delivery, body) VALUES (?1, ?2, ?3, ?4, ?5)";
+        self.is_open()?;
         let lanes = self.embedded.lanes.clone();
-        if lanes.is_closed() {
-            return Err(PublishError::Unavailable);
-        }
         let lane = job.delivery.lane();
         let delivery =
             serde_json::to_string(&job.delivery).expect("invariant: a delivery holds nothing that JSON cannot");

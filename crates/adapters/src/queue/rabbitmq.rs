@@ -86,6 +86,10 @@ impl RabbitQueue {
 
 #[async_trait]
 impl Queue for RabbitQueue {
+    fn is_open(&self) -> Result<(), PublishError> {
+        self.publisher.is_open()
+    }
+
     async fn publish(&self, job: Job) -> Result<(), PublishError> {
         self.publisher.publish(job).await
     }

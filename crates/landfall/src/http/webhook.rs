@@ -259,12 +259,19 @@ pub(crate) fn describe(opened: Opened<'_>, admission: Admission, now: Timestamp)
 /// not cancel a publish half-way.
 async fn make_durable(app: &App, delivery: Delivery, body: Bytes) -> Result<DeliveryId, Refusal> {
     let id = delivery.id;
+    // Before a large body is kept: Terra sends it again and again while the broker is away.
+    app.ports.queue.is_open().map_err(Refusal::NotDurable)?;
     let sealed = app.ports.payloads.seal(body, Hint::of(&delivery)).await.map_err(|error| {
         warn!(delivery.id = %id, error = %error, "could not keep a large payload");
         Refusal::NotDurable(PublishError::Disk)
     })?;
     let (kind, received_at) = (delivery.kind(), delivery.received_at);
-    app.ports.queue.publish(Job { delivery, body: sealed }).await.map_err(Refusal::NotDurable)?;
+    if let Err(error) = app.ports.queue.publish(Job { delivery, body: sealed.clone() }).await {
+        if error.is_certain() {
+            app.ports.payloads.let_go(&sealed).await;
+        }
+        return Err(Refusal::NotDurable(error));
+    }
     fail_point!("after_confirm_before_200", |_| std::process::abort());
     gauge!(telemetry::LAST_ACCEPTED).set(received_at.as_second() as f64);
     debug!(delivery.id = %id, delivery.kind = kind.label(), "accepted delivery {id}");

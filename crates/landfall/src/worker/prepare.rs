@@ -78,7 +78,7 @@ async fn try_prepare(
         let record_id = record.key.id();
         let parts = [record_id.0.as_bytes().as_slice(), cause.as_slice()];
         let id = derived_uuid(&parts.into_iter().chain(run.as_ref().map(<[u8; 16]>::as_slice)).collect::<Vec<_>>());
-        let hint = Hint { id, ..Hint::of(&job.delivery) };
+        let hint = Hint::document(&job.delivery, id);
         documents.push(ports.payloads.seal(record.document.clone(), hint).await?);
     }
     Ok(Prepared { plan, body: job.body.clone(), documents, attempt, replay })

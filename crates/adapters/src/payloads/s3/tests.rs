@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use super::super::{Hint, Payloads};
+use super::super::{Hint, Of, Payloads};
 use super::*;
 
 /// As much of S3 as one bucket needs.
@@ -44,7 +44,7 @@ async fn answer(stream: &mut TcpStream, objects: &mut HashMap<String, Vec<u8>>) 
     assert!(head.contains("authorization: AWS4-HMAC-SHA256"), "{head}");
     let (status, content) = match method {
         "PUT" => {
-            assert!(path.starts_with("/health/landfall/2026-11-22/"), "{path}");
+            assert!(path.starts_with("/health/landfall/probes/2026-11-22/"), "{path}");
             objects.insert(path, body);
             (200, Vec::new())
         }
@@ -73,7 +73,7 @@ async fn a_bucket_keeps_large_payloads_until_they_are_deleted() {
         .with_access_key_id("id")
         .with_secret_access_key("secret");
     let payloads = Payloads { store: open_with(builder, "health", "landfall").unwrap(), inline_max: 10 };
-    let hint = Hint { day: jiff::civil::date(2026, 11, 22), id: Uuid::nil() };
+    let hint = Hint { day: jiff::civil::date(2026, 11, 22), of: Of::Probe(Uuid::nil()) };
     let bytes = Bytes::from_static(b"steps steps steps steps steps");
     let sealed = payloads.seal(bytes.clone(), hint).await.unwrap();
     assert!(sealed.is_stored());

@@ -79,12 +79,16 @@ impl Publisher {
         }
     }
 
-    pub(super) async fn publish(&self, job: Job) -> Result<(), PublishError> {
+    pub(super) fn is_open(&self) -> Result<(), PublishError> {
         if self.closing.is_cancelled() {
             return Err(PublishError::Unavailable);
         }
+        self.link.live().map(drop)
+    }
+
+    pub(super) async fn publish(&self, job: Job) -> Result<(), PublishError> {
         // Refused at once rather than after a wait in vain.
-        self.link.live()?;
+        self.is_open()?;
         let size = u32::try_from(job.body.size_in_row() + JOB_OVERHEAD_BYTES).map_err(|_| PublishError::Busy)?;
         let budget = self.budget.clone().try_acquire_many_owned(size).map_err(|_| PublishError::Busy)?;
         let (answer, answered) = oneshot::channel();
