@@ -37,6 +37,7 @@ mod export;
 mod faults;
 mod fetch;
 mod golden;
+mod memory;
 mod people;
 mod poison;
 mod privacy;

@@ -145,23 +145,30 @@ impl Load {
         while self.senders.join_next().await.is_some() {}
     }
 
+    /// Waits until everything that was answered 200 is processed or a dead letter.
+    pub async fn settled(&self, app: &TestApp) {
+        let accepted = self.noted.accepted.lock().unwrap().clone();
+        answers(app).await;
+        within(worked_off_within(), "every accepted delivery is settled", || async {
+            let (processed, dead) = (counts(app, "processed").await, counts(app, "dead").await);
+            accepted.keys().all(|summary_id| processed.contains_key(summary_id) || dead.contains_key(summary_id))
+        })
+        .await;
+    }
+
     /// Nothing that was answered 200 is lost or doubled: one record, one processed delivery, one event each.
     pub async fn check(&self, app: &TestApp) {
         let accepted = self.noted.accepted.lock().unwrap().clone();
         assert!(!accepted.is_empty(), "nothing was accepted: no load");
-        within(worked_off_within(), "the API answers", || async {
-            let answer = app.http.get(app.api("/v1/queues")).send().await;
-            answer.is_ok_and(|answer| answer.status().is_success())
-        })
-        .await;
+        answers(app).await;
         within(worked_off_within(), "every accepted delivery is processed", || async {
-            let processed = processed(app).await;
+            let processed = counts(app, "processed").await;
             accepted.keys().all(|summary_id| processed.contains_key(summary_id))
         })
         .await;
         app.quiet().await;
         let of_load = |(trace_id, count): (String, u32)| (!trace_id.is_empty()).then_some(count);
-        let counts: Vec<u32> = processed(app).await.into_iter().filter_map(of_load).collect();
+        let counts: Vec<u32> = counts(app, "processed").await.into_iter().filter_map(of_load).collect();
         assert!(counts.iter().all(|count| *count == 1), "a delivery was processed twice");
         let mut kept: BTreeMap<String, u32> = BTreeMap::new();
         for user in accepted.values().collect::<BTreeSet<_>>() {
@@ -181,13 +188,22 @@ impl Load {
     }
 }
 
-/// How often each trace id was processed.
-async fn processed(app: &TestApp) -> BTreeMap<String, u32> {
-    let mut processed = BTreeMap::new();
-    for delivery in app.all("/v1/deliveries?outcome=processed").await {
-        *processed.entry(delivery["trace_id"].as_str().unwrap_or_default().to_owned()).or_default() += 1;
+/// After a restart it takes a moment.
+async fn answers(app: &TestApp) {
+    within(worked_off_within(), "the API answers", || async {
+        let answer = app.http.get(app.api("/v1/queues")).send().await;
+        answer.is_ok_and(|answer| answer.status().is_success())
+    })
+    .await;
+}
+
+/// How often each trace id came to this outcome.
+async fn counts(app: &TestApp, outcome: &str) -> BTreeMap<String, u32> {
+    let mut counts = BTreeMap::new();
+    for delivery in app.all(&format!("/v1/deliveries?outcome={outcome}")).await {
+        *counts.entry(delivery["trace_id"].as_str().unwrap_or_default().to_owned()).or_default() += 1;
     }
-    processed
+    counts
 }
 
 #[derive(Clone)]
