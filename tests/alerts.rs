@@ -54,7 +54,8 @@ fn every_alarm_has_a_test_and_an_entry_in_the_runbook() {
     }
 }
 
-/// Selectors as a rule writes them: a metric and the labels that it asks for.
+/// Selectors as a rule writes them: a metric and the labels that it asks for. Of `label=~"a|b"` each has to be there, and
+/// of `label!=""` any.
 fn selectors(rules: &str) -> BTreeSet<(String, Vec<String>)> {
     let mut found = BTreeSet::new();
     let expressions = rules.lines().filter(|line| !line.trim_start().starts_with('#'));
@@ -63,13 +64,37 @@ fn selectors(rules: &str) -> BTreeSet<(String, Vec<String>)> {
             let rest = &line[at..];
             let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
             let (name, rest) = rest.split_at(end);
-            let labels = rest.strip_prefix('{').and_then(|rest| rest.split_once('}'));
-            let labels = labels.map_or(Vec::new(), |(labels, _)| labels.split(',').map(str::to_owned).collect());
-            found.insert((name.to_owned(), labels));
+            let labels = rest.strip_prefix('{').and_then(|rest| rest.split_once('}')).map_or("", |(labels, _)| labels);
+            let mut asked = vec![Vec::new()];
+            for label in labels.split(',').filter(|label| !label.is_empty()) {
+                let choices: Vec<String> = match (label.split_once("=~"), label.split_once("!=")) {
+                    (Some((label, choices)), _) => {
+                        choices.trim_matches('"').split('|').map(|value| format!("{label}=\"{value}\"")).collect()
+                    }
+                    (None, Some((label, _))) => vec![format!("{label}=\"")],
+                    (None, None) => vec![label.to_owned()],
+                };
+                let with = |choice: &String| {
+                    asked.iter().map(|labels| [&labels[..], std::slice::from_ref(choice)].concat()).collect()
+                };
+                asked = choices.iter().flat_map(|choice| -> Vec<Vec<String>> { with(choice) }).collect();
+            }
+            found.extend(asked.into_iter().map(|labels| (name.to_owned(), labels)));
         }
     }
     found
 }
+
+fn is_shown(shown: &str, name: &str, labels: &[String]) -> bool {
+    let is_meant = |line: &str| {
+        let series = line.strip_prefix(name).filter(|rest| rest.starts_with(['{', ' ']));
+        series.is_some_and(|series| labels.iter().all(|label| series.contains(label.as_str())))
+    };
+    shown.lines().any(is_meant)
+}
+
+/// Only providers that were ever silent have one.
+const NOT_BEFORE_IT_HAPPENS: &str = "landfall_silent_providers";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_running_instance_shows_every_series_that_an_alarm_asks_for() {
@@ -80,16 +105,87 @@ async fn a_running_instance_shows_every_series_that_an_alarm_asks_for() {
     let shown = app.http.get(app.api("/metrics")).send().await.unwrap().text().await.unwrap();
     let selectors = selectors(&read("deploy/alerts.yml"));
     assert!(selectors.len() > 8, "not read: {selectors:?}");
-    for (name, labels) in selectors {
-        // Only providers that were ever silent have one.
-        if name == "landfall_silent_providers" {
-            continue;
-        }
-        let is_meant = |line: &&str| {
-            let series = line.strip_prefix(name.as_str()).filter(|rest| rest.starts_with(['{', ' ']));
-            series.is_some_and(|series| labels.iter().all(|label| series.contains(label.as_str())))
-        };
-        assert!(shown.lines().any(|line| is_meant(&line)), "{name} {labels:?}");
+    for (name, labels) in selectors.iter().filter(|(name, _)| name != NOT_BEFORE_IT_HAPPENS) {
+        assert!(is_shown(&shown, name, labels), "{name} {labels:?}");
     }
     app.end().await;
+}
+
+#[cfg(feature = "services")]
+mod roles {
+    use super::*;
+    use crate::harness::{Options, eventually};
+
+    /// A rule that asks whether any process of a role is there needs metrics that no other role has.
+    const RECEIVERS_ALONE: [&str; 6] = [
+        "landfall_webhooks_received_total",
+        "landfall_webhooks_refused_total",
+        "landfall_webhook_ack_duration_seconds",
+        "landfall_publish_failures_total",
+        "landfall_signature_failures_total",
+        "landfall_receiver_ready",
+    ];
+    const WORKERS_ALONE: [&str; 1] = ["landfall_deliveries_processed_total"];
+
+    /// Workers may be gone, or receivers: whoever is left has to tell.
+    const EVERY_ROLE: [&str; 4] = [
+        "landfall_queue_waiting",
+        "landfall_queue_oldest_age_seconds",
+        "landfall_dead_letters",
+        "landfall_clock_ahead_seconds",
+    ];
+
+    async fn shown(app: &TestApp, process: usize) -> String {
+        let url = format!("http://{}/metrics", app.processes[process].internal);
+        app.http.get(url).send().await.unwrap().text().await.unwrap()
+    }
+
+    fn base(name: &str) -> &str {
+        ["_bucket", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name)
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn each_role_shows_the_series_that_the_alarms_ask_it_for_and_no_others() {
+        let roles = ["receive", "work", "api"];
+        let app = TestApp::start_with(Engine::Cluster, Options::default().processes(&roles)).await;
+        let body = terra_says::activity(terra_says::user("terra-ann", Some("ann")), "run-1", 5_000.0);
+        assert_eq!(app.send(&body, &[]).await, 200);
+        app.quiet().await;
+        for (name, labels) in selectors(&read("deploy/alerts.yml")) {
+            let base = base(&name);
+            let expected = if RECEIVERS_ALONE.contains(&base) {
+                [true, false, false]
+            } else if WORKERS_ALONE.contains(&base) {
+                [false, true, false]
+            } else if EVERY_ROLE.contains(&base) {
+                [true; 3]
+            } else {
+                assert_eq!(name, NOT_BEFORE_IT_HAPPENS, "which role shows it?");
+                continue;
+            };
+            for (at, role) in roles.iter().enumerate() {
+                let what = format!("{role}: {name} {labels:?}, {}", expected[at]);
+                // Clocks are compared some time after the start.
+                eventually(&what, || async { is_shown(&shown(&app, at).await, &name, &labels) == expected[at] }).await;
+            }
+        }
+        app.end().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_receiver_whose_broker_is_away_says_that_it_is_not_ready() {
+        let options = Options::default().processes(&["receive", "work,api"]).through_proxies(true, true);
+        let mut app = TestApp::start_with(Engine::Cluster, options).await;
+        let proxies = app.proxies.take().unwrap();
+        let ready = || app.metric("landfall_receiver_ready");
+        assert_eq!(ready().await, 1.0);
+        // A receiver accepts without a database, even one that is silent.
+        proxies.database.freeze();
+        proxies.broker.close();
+        eventually("not ready", || async { ready().await == 0.0 }).await;
+        proxies.broker.open();
+        eventually("ready again", || async { ready().await == 1.0 }).await;
+        proxies.database.open();
+        app.end().await;
+    }
 }

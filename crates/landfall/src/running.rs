@@ -88,17 +88,14 @@ pub(crate) fn start(
         stop: lifecycle.stop.clone(),
         store_fits: store_fits.clone(),
     };
-    let (quarantine, keeper) = quarantine::hand_over();
-    let door = webhook::Door {
-        budget: Budget::new(config.max_inflight_bytes, config.max_body),
-        metrics: DoorMetrics::new(),
-        quarantine,
-    };
     let internal = http::internal_server(listeners.internal, app.clone())?;
     let internal_handle = internal.handle();
     lifecycle.adapters.spawn(serve_to_end(internal));
     let public_closed = CancellationToken::new();
     let public_handle = if roles.receive {
+        let (quarantine, keeper) = quarantine::hand_over();
+        let door =
+            webhook::Door { budget: Budget::new(config.max_inflight_bytes, config.max_body), metrics: DoorMetrics::new(), quarantine };
         let public = http::public_server(listeners.public, app, door)?;
         let handle = public.handle();
         lifecycle.adapters.spawn(serve_to_end(public));

@@ -21,11 +21,13 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::Config;
+use crate::http::webhook;
 use crate::quarantine;
 
 pub(crate) const WEBHOOKS_RECEIVED: &str = "landfall_webhooks_received_total";
 pub(crate) const WEBHOOKS_REFUSED: &str = "landfall_webhooks_refused_total";
 pub(crate) const ACK_DURATION: &str = "landfall_webhook_ack_duration_seconds";
+pub(crate) const RECEIVER_READY: &str = "landfall_receiver_ready";
 pub(crate) const LAST_ACCEPTED: &str = "landfall_webhook_last_accepted_timestamp_seconds";
 pub(crate) const PUBLISH_FAILURES: &str = "landfall_publish_failures_total";
 pub(crate) const QUEUE_DEPTH: &str = "landfall_queue_depth";
@@ -123,6 +125,7 @@ fn describe() {
     describe_counter!(WEBHOOKS_RECEIVED, "webhooks that came in, by Terra's type and outcome");
     describe_counter!(WEBHOOKS_REFUSED, "webhooks not accepted, by reason");
     describe_histogram!(ACK_DURATION, Unit::Seconds, "from the first byte of the request to the answer");
+    describe_gauge!(RECEIVER_READY, "1 while this receiver can accept webhooks: what /readyz says");
     describe_gauge!(LAST_ACCEPTED, Unit::Seconds, "when the last webhook was accepted");
     describe_counter!(PUBLISH_FAILURES, "webhooks that could not be made durable, by reason");
     describe_gauge!(QUEUE_DEPTH, "accepted and not settled, leases and retries included, dead letters not");
@@ -173,27 +176,13 @@ fn describe() {
     describe_counter!(LATE, "genuine deliveries older than the tolerance");
     describe_counter!(DOWNLOADS, "payloads that Terra left in storage, by outcome");
     describe_counter!(DRIFT, "deliveries with something Terra's schema does not have, once per path, by type");
-    for reason in PublishError::REASONS {
-        counter!(PUBLISH_FAILURES, "reason" => reason).absolute(0);
-    }
     describe_counter!(CONNECT_RETURNS, "browsers that came back from the widget, by outcome");
     describe_counter!(CONNECT_FORGED, "users claimed by a browser whom Terra did not confirm");
     for outcome in ["completed", "incomplete"] {
         counter!(BACKFILLS_SETTLED, "outcome" => outcome).absolute(0);
     }
     counter!(BACKFILLS_ASKED_AGAIN).absolute(0);
-    counter!(CONNECT_FORGED).absolute(0);
     counter!(EVENTS_PUBLISHED).absolute(0);
-    counter!(LATE).absolute(0);
-    for (part, shape) in quarantine::series() {
-        counter!(SIGNATURE_FAILURES, "part" => part, "shape" => shape).absolute(0);
-    }
-    for cause in Cause::ALL {
-        gauge!(SIGNATURE_BURST, "cause" => cause.label()).set(0.0);
-    }
-    for reason in ["busy", "failed", "store"] {
-        counter!(QUARANTINE_DROPPED, "reason" => reason).absolute(0);
-    }
     for cause in ["request", "deauth"] {
         counter!(ERASURES, "cause" => cause).absolute(0);
     }
@@ -212,7 +201,8 @@ pub(crate) enum Door {
     Unavailable,
 }
 
-/// Handles made once, so that counting a webhook allocates nothing.
+/// Handles made once, so that counting a webhook allocates nothing. Only receivers make them: where nobody receives, no
+/// series of the door's may say that somebody does.
 #[derive(Clone)]
 pub(crate) struct DoorMetrics(Arc<DoorHandles>);
 
@@ -223,6 +213,7 @@ struct DoorHandles {
 
 impl DoorMetrics {
     pub(crate) fn new() -> Self {
+        declare_door();
         let counters = |kind: &Kind| {
             ["accepted", "refused", "unavailable"].map(|outcome| {
                 let counter = counter!(WEBHOOKS_RECEIVED, "type" => kind.label(), "outcome" => outcome);
@@ -247,6 +238,27 @@ impl DoorMetrics {
         }
         self.0.ack.record(elapsed.as_secs_f64());
     }
+}
+
+/// What a door counts besides, from zero.
+fn declare_door() {
+    for reason in webhook::REASONS {
+        counter!(WEBHOOKS_REFUSED, "reason" => reason).absolute(0);
+    }
+    for reason in PublishError::REASONS {
+        counter!(PUBLISH_FAILURES, "reason" => reason).absolute(0);
+    }
+    for (part, shape) in quarantine::series() {
+        counter!(SIGNATURE_FAILURES, "part" => part, "shape" => shape).absolute(0);
+    }
+    for cause in Cause::ALL {
+        gauge!(SIGNATURE_BURST, "cause" => cause.label()).set(0.0);
+    }
+    for reason in ["busy", "failed", "store"] {
+        counter!(QUARANTINE_DROPPED, "reason" => reason).absolute(0);
+    }
+    counter!(LATE).absolute(0);
+    counter!(CONNECT_FORGED).absolute(0);
 }
 
 /// Counts a settled delivery.

@@ -79,7 +79,7 @@ pub enum SignatureError {
 
 impl SignatureError {
     /// A stable word for metrics and logs.
-    pub fn reason(&self) -> &'static str {
+    pub const fn reason(&self) -> &'static str {
         match self {
             SignatureError::Missing => "missing",
             SignatureError::Conflicting => "conflicting",

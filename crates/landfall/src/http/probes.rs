@@ -41,9 +41,19 @@ struct Verbose {
     verbose: Option<String>,
 }
 
+async fn readyz(app: web::Data<App>, query: web::Query<Verbose>) -> HttpResponse {
+    let checks = readiness(&app).await;
+    let ready = are_good(&checks);
+    let mut answer = json!({ "status": if ready { "ready" } else { "not ready" } });
+    if query.verbose.is_some() || !ready {
+        answer["checks"] = checks.into_iter().map(|(name, good)| (name.to_owned(), Value::Bool(good))).collect();
+    }
+    if ready { HttpResponse::Ok().json(answer) } else { HttpResponse::ServiceUnavailable().json(answer) }
+}
+
 /// With `receive`: a secret is set and a delivery can be made durable; a store that is away does not make a receiver
 /// unready. Otherwise store and queue answer. Terra is never asked.
-async fn readyz(app: web::Data<App>, query: web::Query<Verbose>) -> HttpResponse {
+async fn readiness(app: &App) -> Vec<(&'static str, bool)> {
     let mut checks = vec![("running", !app.stop.is_cancelled())];
     if app.roles.receive {
         checks.push((
@@ -56,12 +66,11 @@ async fn readyz(app: web::Data<App>, query: web::Query<Verbose>) -> HttpResponse
         checks.push(("store", in_time(async { app.ports.store.ping().await.is_ok() }).await));
         checks.push(("schema", app.store_fits.load(Ordering::Relaxed)));
     }
-    let ready = checks.iter().all(|(_, good)| *good);
-    let mut answer = json!({ "status": if ready { "ready" } else { "not ready" } });
-    if query.verbose.is_some() || !ready {
-        answer["checks"] = checks.into_iter().map(|(name, good)| (name.to_owned(), Value::Bool(good))).collect();
-    }
-    if ready { HttpResponse::Ok().json(answer) } else { HttpResponse::ServiceUnavailable().json(answer) }
+    checks
+}
+
+fn are_good(checks: &[(&str, bool)]) -> bool {
+    checks.iter().all(|(_, good)| *good)
 }
 
 async fn in_time(check: impl Future<Output = bool>) -> bool {
@@ -88,14 +97,23 @@ async fn metrics(app: web::Data<App>, read: web::Data<GaugesRead>) -> HttpRespon
     };
     if due {
         // A scrape must not hang because a database does: the last figures stay.
-        in_time(async {
+        let refreshing = in_time(async {
             refresh_gauges(&app, &read).await;
             true
-        })
-        .await;
+        });
+        // Told apart: a database that keeps us waiting does not make a receiver unready.
+        tokio::join!(refreshing, show_readiness(&app));
     }
     metrics_process::Collector::default().collect();
     HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(app.metrics.render())
+}
+
+/// A load balancer that goes by `/readyz` sends nothing to who is not ready: then no refusal is counted that could ring.
+async fn show_readiness(app: &App) {
+    if app.roles.receive {
+        let is_ready = are_good(&readiness(app).await);
+        gauge!(telemetry::RECEIVER_READY).set(f64::from(u8::from(is_ready)));
+    }
 }
 
 async fn refresh_gauges(app: &App, read: &GaugesRead) {

@@ -35,6 +35,23 @@ use crate::telemetry::{self, DoorMetrics};
 const LATE_MAX: Duration = Duration::from_secs(48 * 3_600);
 const RETRY_AFTER_SECONDS: &str = "5";
 
+/// Why requests are refused; closed set for `landfall_webhooks_refused_total{reason}`.
+pub(crate) const REASONS: [&str; 13] = [
+    "no_secret",
+    "encoded",
+    SignatureError::Missing.reason(),
+    SignatureError::Conflicting.reason(),
+    SignatureError::Malformed.reason(),
+    SignatureError::Mismatch.reason(),
+    "stale",
+    "future",
+    "too_large",
+    "too_slow",
+    "busy",
+    "broken",
+    "not_durable",
+];
+
 /// What the door needs besides the ports.
 #[derive(Clone)]
 pub(crate) struct Door {
