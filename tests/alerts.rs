@@ -188,4 +188,19 @@ mod roles {
         proxies.database.open();
         app.end().await;
     }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_receiver_alone_sees_what_waits_though_the_database_is_silent() {
+        let options = Options::default().processes(&["receive"]).through_proxies(true, true);
+        let mut app = TestApp::start_with(Engine::Cluster, options).await;
+        let proxies = app.proxies.take().unwrap();
+        assert_eq!(app.metric("landfall_queue_waiting").await, 0.0);
+        proxies.database.freeze();
+        let body = terra_says::activity(terra_says::user("terra-ann", Some("ann")), "run-1", 5_000.0);
+        assert_eq!(app.send(&body, &[]).await, 200);
+        eventually("it waits", || async { app.metric("landfall_queue_waiting").await == 1.0 }).await;
+        assert!(!shown(&app, 0).await.contains("landfall_deliveries_processed_total"), "nobody works");
+        proxies.database.open();
+        app.end().await;
+    }
 }

@@ -18,7 +18,7 @@ use crate::http::body::Budget;
 use crate::http::{self, App, webhook};
 use crate::lifecycle::Lifecycle;
 use crate::roles::Roles;
-use crate::telemetry::{DoorMetrics, UPKEEP_EVERY};
+use crate::telemetry::{self, DoorMetrics, UPKEEP_EVERY};
 use crate::wiring::{self, Ports};
 use crate::{
     backfills, clocks, downloads, drift, erase, fetcher, quarantine, reconcile, recover, relay, replay, resolving,
@@ -202,6 +202,7 @@ impl Running {
     }
 
     fn spawn_work(&self) {
+        telemetry::declare_work();
         let stop = || self.lifecycle.stop.clone();
         let (ports, config, tasks) = (&self.ports, &self.config, &self.lifecycle);
         let consumers = if matches!(config.engines, Engines::Embedded) { 1 } else { config.workers };

@@ -261,6 +261,15 @@ fn declare_door() {
     counter!(CONNECT_FORGED).absolute(0);
 }
 
+/// What a worker counts, from zero: the first delivery of a kind is a rise like any other.
+pub(crate) fn declare_work() {
+    for kind in &Kind::ALL {
+        for outcome in LedgerOutcome::ALL {
+            counter!(PROCESSED, "type" => kind.label(), "outcome" => outcome.label()).absolute(0);
+        }
+    }
+}
+
 /// Counts a settled delivery.
 pub(crate) fn count_settled(kind: Kind, outcome: LedgerOutcome) {
     counter!(PROCESSED, "type" => kind.label(), "outcome" => outcome.label()).increment(1);

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix_web::{HttpResponse, web};
+use adapters::queue::Depth;
 use adapters::store::{Silences, Stats};
 use domain::delivery::Lane;
 use domain::identity::Status;
@@ -74,7 +75,11 @@ fn are_good(checks: &[(&str, bool)]) -> bool {
 }
 
 async fn in_time(check: impl Future<Output = bool>) -> bool {
-    tokio::time::timeout(CHECK_WITHIN, check).await.unwrap_or(false)
+    answered(async { Some(check.await) }).await.unwrap_or(false)
+}
+
+async fn answered<T>(asking: impl Future<Output = Option<T>>) -> Option<T> {
+    tokio::time::timeout(CHECK_WITHIN, asking).await.ok().flatten()
 }
 
 #[derive(Default)]
@@ -96,13 +101,13 @@ async fn metrics(app: web::Data<App>, read: web::Data<GaugesRead>) -> HttpRespon
         due
     };
     if due {
-        // A scrape must not hang because a database does: the last figures stay.
-        let refreshing = in_time(async {
-            refresh_gauges(&app, &read).await;
-            true
-        });
-        // Told apart: a database that keeps us waiting does not make a receiver unready.
-        tokio::join!(refreshing, show_readiness(&app));
+        // A scrape must not hang because a service does: the last figures stay. And what one service keeps waiting says
+        // nothing of the other: the queue has to be seen to grow where the database is silent.
+        let (stats, depths, ()) = tokio::join!(show_store(&app, &read), show_queue(&app), show_readiness(&app));
+        for depth in depths.unwrap_or_default() {
+            let retries = stats.as_ref().map_or(0, |stats| retries(stats, depth.lane));
+            gauge!(telemetry::QUEUE_DEPTH, "lane" => depth.lane.label()).set((depth.jobs + retries) as f64);
+        }
     }
     metrics_process::Collector::default().collect();
     HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(app.metrics.render())
@@ -116,26 +121,36 @@ async fn show_readiness(app: &App) {
     }
 }
 
-async fn refresh_gauges(app: &App, read: &GaugesRead) {
-    let now = app.ports.clock.now();
-    let stats = app.ports.store.stats(now).await.ok();
-    if let Ok(depths) = app.ports.queue.depths().await {
-        for depth in depths {
-            let lane = depth.lane.label();
-            let retries = stats.as_ref().map_or(0, |stats| retries(stats, depth.lane));
-            gauge!(telemetry::QUEUE_DEPTH, "lane" => lane).set((depth.jobs + retries) as f64);
-            gauge!(telemetry::QUEUE_WAITING, "lane" => lane).set(depth.jobs as f64);
-            gauge!(telemetry::QUEUE_OLDEST, "lane" => lane).set(depth.oldest.unwrap_or_default().as_secs_f64());
-        }
+async fn show_queue(app: &App) -> Option<Vec<Depth>> {
+    let depths = answered(async { app.ports.queue.depths().await.ok() }).await?;
+    for depth in &depths {
+        let lane = depth.lane.label();
+        gauge!(telemetry::QUEUE_WAITING, "lane" => lane).set(depth.jobs as f64);
+        gauge!(telemetry::QUEUE_OLDEST, "lane" => lane).set(depth.oldest.unwrap_or_default().as_secs_f64());
     }
-    let Some(stats) = stats else { return };
-    if let Ok(silences) = app.ports.store.silences().await {
+    Some(depths)
+}
+
+async fn show_store(app: &App, read: &GaugesRead) -> Option<Stats> {
+    let asking = async {
+        let stats = app.ports.store.stats(app.ports.clock.now()).await.ok()?;
+        let silences = app.ports.store.silences().await.ok();
+        let totals = app.ports.store.quarantine_totals().await.ok();
+        Some((stats, silences, totals))
+    };
+    let (stats, silences, totals) = answered(asking).await?;
+    if let Some(silences) = silences {
         show_silence(silences, read);
     }
-    if let Ok(totals) = app.ports.store.quarantine_totals().await {
+    if let Some(totals) = totals {
         gauge!(telemetry::QUARANTINE_ROWS).set(totals.rows as f64);
         gauge!(telemetry::QUARANTINE_BYTES).set(totals.bytes as f64);
     }
+    show_stats(&stats, read);
+    Some(stats)
+}
+
+fn show_stats(stats: &Stats, read: &GaugesRead) {
     gauge!(telemetry::DEAD_LETTERS).set(stats.dead_letters as f64);
     gauge!(telemetry::RETRIES).set(stats.retries.iter().map(|(_, count)| *count).sum::<u64>() as f64);
     gauge!(telemetry::UNNEEDED_PAYLOADS).set(stats.unneeded_payloads as f64);
@@ -149,8 +164,8 @@ async fn refresh_gauges(app: &App, read: &GaugesRead) {
     gauge!(telemetry::OUTBOX_PENDING).set(stats.outbox_pending as f64);
     gauge!(telemetry::EVENTS_HELD).set(stats.events_held as f64);
     let mut connections = BTreeMap::new();
-    for (status, provider, count) in stats.connections {
-        *connections.entry((Status::label(status), provider_label(provider))).or_default() += count;
+    for (status, provider, count) in &stats.connections {
+        *connections.entry((Status::label(*status), provider_label(provider.clone()))).or_default() += count;
     }
     let mut known = read.connections.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     known.extend(connections.keys().cloned());
