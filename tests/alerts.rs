@@ -117,10 +117,11 @@ mod roles {
     use crate::harness::{Options, eventually};
 
     /// A rule that asks whether any process of a role is there needs metrics that no other role has.
-    const RECEIVERS_ALONE: [&str; 6] = [
+    const RECEIVERS_ALONE: [&str; 7] = [
         "landfall_webhooks_received_total",
         "landfall_webhooks_refused_total",
         "landfall_webhook_ack_duration_seconds",
+        "landfall_webhook_last_accepted_timestamp_seconds",
         "landfall_publish_failures_total",
         "landfall_signature_failures_total",
         "landfall_receiver_ready",

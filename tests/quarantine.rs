@@ -13,6 +13,7 @@ crate::on_every_engine!(
     what_passes_with_the_secret_of_today_is_let_in_once,
     a_genuine_request_from_the_future_is_let_in_when_its_time_has_come,
     a_wrong_secret_is_told_from_an_attack,
+    a_failure_is_counted_for_the_environment_whose_it_is,
     a_flood_is_answered_at_once_and_bounded,
     what_is_too_large_or_too_old_is_not_kept,
 );
@@ -196,8 +197,44 @@ async fn a_wrong_secret_is_told_from_an_attack(engine: Engine) {
     }
     eventually("an attack is suspected as well", || async { burst("attack").await == 1.0 }).await;
     assert_eq!((burst("wrong_secret").await, burst("clock").await, burst("proxy").await), (1.0, 0.0, 0.0));
-    let of_terra = "landfall_signature_failures_total{part=\"secret_or_body\",shape=\"terra\"}";
+    let of_terra = "landfall_signature_failures_total{part=\"secret_or_body\",shape=\"terra\",environment=\"default\"}";
     assert_eq!(app.metric(of_terra).await, 12.0);
+    app.end().await;
+}
+
+/// A destination's streak of failures is its environment's own, so that is what an alarm needs to know.
+async fn a_failure_is_counted_for_the_environment_whose_it_is(engine: Engine) {
+    let (app, _dir) = with_production(engine).await;
+    let nobody = "secret-of-nobody-here";
+    let cases = [
+        ("/webhooks/terra/production", nobody, "secret_or_body", "production"),
+        ("/webhooks/terra/default", nobody, "secret_or_body", "default"),
+        // Signed by production, and sent to another's address.
+        ("/webhooks/terra/default", OTHER, "other_environment", "production"),
+        ("/webhooks/terra", nobody, "secret_or_body", ""),
+    ];
+    for (number, (path, secret, part, environment)) in cases.into_iter().enumerate() {
+        let body = sleep_of(number).to_string();
+        let signature = simulator::sign(secret, now_seconds(), body.as_bytes());
+        let trace = format!("trace-{number}");
+        let headers = [("x-terra-signature", signature.as_str()), ("x-terra-trace-id", trace.as_str())];
+        let series = format!(
+            "landfall_signature_failures_total{{part=\"{part}\",shape=\"terra\",environment=\"{environment}\"}}"
+        );
+        assert_eq!(app.metric(&series).await, 0.0, "{series}");
+        assert_eq!(post(&app, path, &headers, body).await.0, 401);
+        eventually(&series, || async { app.metric(&series).await == 1.0 }).await;
+    }
+    let accepted_at = |environment: &str| {
+        let series = format!("landfall_webhook_last_accepted_timestamp_seconds{{environment=\"{environment}\"}}");
+        let app = &app;
+        async move { app.metric(&series).await }
+    };
+    let begun = now_seconds() as f64;
+    assert_eq!(app.send(&sleep_of(9), &[]).await, 200);
+    assert!(accepted_at("default").await >= begun);
+    assert_eq!(accepted_at("production").await, 0.0, "nothing of it was accepted");
+    app.quiet().await;
     app.end().await;
 }
 

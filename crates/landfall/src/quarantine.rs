@@ -14,7 +14,7 @@ use domain::quarantine::burst::{Burst, Cause, Failure};
 use domain::quarantine::{self, Part, QuarantineId, Quarantined, Refused, Secrets, Why};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
-use metrics::{counter, gauge};
+use metrics::gauge;
 use terra::event::{self, Kind};
 use terra::headers::DeliveryHeaders;
 use terra::signature::{self, SignatureHeader};
@@ -47,6 +47,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 pub(crate) struct Turned {
     pub(crate) at: Timestamp,
     pub(crate) address: Option<Environment>,
+    /// The one environment whose secrets were asked, if it was one.
+    pub(crate) whose: Option<Environment>,
     pub(crate) refused: Refused,
     pub(crate) header: Option<SignatureHeader>,
     pub(crate) headers: DeliveryHeaders,
@@ -90,7 +92,7 @@ impl Quarantine {
             // Nobody looks at the body: a signature alone makes no webhook of Terra's.
             looks_like_terra: quarantine::looks_like_terra(false, &turned.headers, None),
         };
-        let at = turned.at;
+        let (at, whose) = (turned.at, turned.whose.clone());
         let room = match &turned.body {
             Some(body) => {
                 let bytes = u32::try_from(body.len()).unwrap_or(u32::MAX);
@@ -101,7 +103,7 @@ impl Quarantine {
         let is_taken = room.is_ok_and(|room| self.waiting.try_send(Waiting { turned, _room: room }).is_ok());
         if !is_taken {
             telemetry::quarantine_dropped("busy", 1);
-            count(failure);
+            count(failure, whose.as_ref());
             // The door tells a mismatch from the rest, and not what it comes from.
             if failure.part != Part::SecretOrBody || !failure.looks_like_terra {
                 note(&self.burst, failure, at);
@@ -110,9 +112,9 @@ impl Quarantine {
     }
 }
 
-fn count(failure: Failure) {
+fn count(failure: Failure, whose: Option<&Environment>) {
     let shape = if failure.looks_like_terra { "terra" } else { "other" };
-    counter!(telemetry::SIGNATURE_FAILURES, "part" => failure.part.label(), "shape" => shape).increment(1);
+    telemetry::signature_failures(failure.part.label(), shape, whose).increment(1);
 }
 
 fn note(burst: &Mutex<Burst>, failure: Failure, at: Timestamp) {
@@ -158,6 +160,8 @@ fn show_burst(burst: &Mutex<Burst>, now: Timestamp, said: &mut BTreeSet<Cause>) 
 /// A request that was examined, and its body if that may be kept.
 struct Examined {
     request: Quarantined,
+    /// Whose destination sent it, where that is known: a secret that fits after all says more than the address.
+    whose: Option<Environment>,
     body: Option<Bytes>,
     /// All was tried that could tell why.
     is_thorough: bool,
@@ -181,9 +185,9 @@ async fn keep(waiting: Vec<Waiting>, burst: &Mutex<Burst>, ports: &Ports, config
         telemetry::quarantine_dropped("failed", requests);
         return;
     };
-    for Examined { request, is_thorough, .. } in &examined {
+    for Examined { request, whose, is_thorough, .. } in &examined {
         let failure = Failure { part: request.why.part, looks_like_terra: request.looks_like_terra };
-        count(failure);
+        count(failure, whose.as_ref());
         // Half-known reasons beside known ones would look like many forms.
         if *is_thorough {
             note(burst, failure, request.last_seen);
@@ -199,11 +203,12 @@ async fn keep(waiting: Vec<Waiting>, burst: &Mutex<Burst>, ports: &Ports, config
 }
 
 fn examine(turned: Turned, environments: &[TerraEnvironment], undo: bool) -> Examined {
-    let Turned { at, address, refused, header, headers, size_bytes, body } = turned;
+    let Turned { at, address, whose, refused, header, headers, size_bytes, body } = turned;
     let digest = body.as_ref().map(|body| signature::body_digest(body));
     let peek = body.as_ref().map(|body| event::peek(body));
     let kind = peek.as_ref().map(|peek| peek.kind.as_deref().map_or(Kind::Other, Kind::parse));
     let why = why(refused, header.as_ref(), body.as_deref(), address.as_ref(), environments, undo);
+    let whose = why.environment.clone().or(whose);
     let is_thorough = undo || why.part != Part::SecretOrBody;
     // Only what may pass one day is worth its bytes.
     let body = body.filter(|_| header.is_some());
@@ -231,7 +236,7 @@ fn examine(turned: Turned, environments: &[TerraEnvironment], undo: bool) -> Exa
         size_bytes,
         held_bytes: quarantine::held_bytes(body.as_ref().map(|body| body.len() as u64)),
     };
-    Examined { request, body, is_thorough }
+    Examined { request, whose, body, is_thorough }
 }
 
 fn why(

@@ -94,8 +94,9 @@ pub(crate) fn start(
     let public_closed = CancellationToken::new();
     let public_handle = if roles.receive {
         let (quarantine, keeper) = quarantine::hand_over();
-        let door =
-            webhook::Door { budget: Budget::new(config.max_inflight_bytes, config.max_body), metrics: DoorMetrics::new(), quarantine };
+        let metrics = DoorMetrics::new(&config.environments);
+        let budget = Budget::new(config.max_inflight_bytes, config.max_body);
+        let door = webhook::Door { budget, metrics, quarantine };
         let public = http::public_server(listeners.public, app, door)?;
         let handle = public.handle();
         lifecycle.adapters.spawn(serve_to_end(public));

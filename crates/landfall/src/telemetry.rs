@@ -1,5 +1,6 @@
 //! Log format, metric names, field names: declared here, used everywhere.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,9 +9,11 @@ use adapters::queue::PublishError;
 use adapters::queue::rabbitmq::SILENCED_LOG_TARGETS;
 use adapters::store::LedgerOutcome;
 use anyhow::Context;
+use domain::id::Environment;
 use domain::quarantine::burst::Cause;
+use jiff::Timestamp;
 use metrics::{
-    Counter, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use terra::event::Kind;
@@ -20,7 +23,7 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::config::Config;
+use crate::config::{Config, TerraEnvironment};
 use crate::http::webhook;
 use crate::quarantine;
 
@@ -126,7 +129,11 @@ fn describe() {
     describe_counter!(WEBHOOKS_REFUSED, "webhooks not accepted, by reason");
     describe_histogram!(ACK_DURATION, Unit::Seconds, "from the first byte of the request to the answer");
     describe_gauge!(RECEIVER_READY, "1 while this receiver can accept webhooks: what /readyz says");
-    describe_gauge!(LAST_ACCEPTED, Unit::Seconds, "when the last webhook was accepted");
+    describe_gauge!(
+        LAST_ACCEPTED,
+        Unit::Seconds,
+        "when the last webhook was accepted, by environment; 0: none since the start"
+    );
     describe_counter!(PUBLISH_FAILURES, "webhooks that could not be made durable, by reason");
     describe_gauge!(QUEUE_DEPTH, "accepted and not settled, leases and retries included, dead letters not");
     describe_gauge!(QUEUE_WAITING, "in the queue: leases included, retries not");
@@ -159,7 +166,7 @@ fn describe() {
     describe_gauge!(STALE_CONNECTIONS, "connections that are quiet while their provider delivers to others");
     describe_counter!(
         SIGNATURE_FAILURES,
-        "requests whose signature failed, by the part at fault and whether they look like Terra's"
+        "requests whose signature failed, by the part at fault, whether they look like Terra's, and the environment where known"
     );
     describe_gauge!(SIGNATURE_BURST, "1 while many requests fail their signature, by what it comes from");
     describe_counter!(QUARANTINE_DROPPED, "requests whose signature failed and of which nothing was kept, by reason");
@@ -188,6 +195,16 @@ fn describe() {
     }
 }
 
+/// `environment` is whose destination it was, where that is known: its address, or its secret, says so.
+pub(crate) fn signature_failures(
+    part: &'static str,
+    shape: &'static str,
+    environment: Option<&Environment>,
+) -> Counter {
+    let environment = environment.map(Environment::to_string).unwrap_or_default();
+    counter!(SIGNATURE_FAILURES, "part" => part, "shape" => shape, "environment" => environment)
+}
+
 /// Counts requests of which nothing was kept: no room in the hand-over, not examined, not written.
 pub(crate) fn quarantine_dropped(reason: &'static str, requests: u64) {
     counter!(QUARANTINE_DROPPED, "reason" => reason).increment(requests);
@@ -209,11 +226,13 @@ pub(crate) struct DoorMetrics(Arc<DoorHandles>);
 struct DoorHandles {
     received: Vec<[Counter; 3]>,
     ack: Histogram,
+    last_accepted: BTreeMap<Environment, Gauge>,
 }
 
 impl DoorMetrics {
-    pub(crate) fn new() -> Self {
-        declare_door();
+    pub(crate) fn new(environments: &[TerraEnvironment]) -> Self {
+        let environments: Vec<&Environment> = environments.iter().map(|environment| &environment.name).collect();
+        declare_door(&environments);
         let counters = |kind: &Kind| {
             ["accepted", "refused", "unavailable"].map(|outcome| {
                 let counter = counter!(WEBHOOKS_RECEIVED, "type" => kind.label(), "outcome" => outcome);
@@ -224,7 +243,14 @@ impl DoorMetrics {
         DoorMetrics(Arc::new(DoorHandles {
             received: Kind::ALL.iter().map(counters).collect(),
             ack: histogram!(ACK_DURATION),
+            last_accepted: environments.into_iter().map(never_accepted).collect(),
         }))
+    }
+
+    pub(crate) fn accepted(&self, environment: &Environment, at: Timestamp) {
+        if let Some(gauge) = self.0.last_accepted.get(environment) {
+            gauge.set(at.as_second() as f64);
+        }
     }
 
     pub(crate) fn count(&self, kind: Kind, door: Door, elapsed: Duration) {
@@ -240,16 +266,24 @@ impl DoorMetrics {
     }
 }
 
+fn never_accepted(environment: &Environment) -> (Environment, Gauge) {
+    let gauge = gauge!(LAST_ACCEPTED, "environment" => environment.to_string());
+    gauge.set(0.0);
+    (environment.clone(), gauge)
+}
+
 /// What a door counts besides, from zero.
-fn declare_door() {
+fn declare_door(environments: &[&Environment]) {
     for reason in webhook::REASONS {
         counter!(WEBHOOKS_REFUSED, "reason" => reason).absolute(0);
     }
     for reason in PublishError::REASONS {
         counter!(PUBLISH_FAILURES, "reason" => reason).absolute(0);
     }
-    for (part, shape) in quarantine::series() {
-        counter!(SIGNATURE_FAILURES, "part" => part, "shape" => shape).absolute(0);
+    let known = environments.iter().map(|environment| Some(*environment)).chain([None]);
+    for (environment, (part, shape)) in known.flat_map(|known| quarantine::series().map(move |series| (known, series)))
+    {
+        signature_failures(part, shape, environment).absolute(0);
     }
     for cause in Cause::ALL {
         gauge!(SIGNATURE_BURST, "cause" => cause.label()).set(0.0);

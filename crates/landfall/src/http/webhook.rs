@@ -16,7 +16,7 @@ use domain::id::{DeliveryId, Environment};
 use domain::quarantine::Refused;
 use fail::fail_point;
 use jiff::Timestamp;
-use metrics::{counter, gauge};
+use metrics::counter;
 use serde_json::json;
 use terra::event::{self, Kind};
 use terra::headers::{self, DeliveryHeaders};
@@ -108,6 +108,16 @@ struct Address<'a> {
     environments: Vec<&'a TerraEnvironment>,
 }
 
+impl Address<'_> {
+    /// The environment whose secrets alone may fit.
+    fn only(&self) -> Option<&Environment> {
+        match self.environments[..] {
+            [only] => Some(&only.name),
+            _ => None,
+        }
+    }
+}
+
 /// Why a request is not accepted.
 enum Refusal {
     NoSecret,
@@ -180,6 +190,7 @@ async fn receive(
                 door.quarantine.take(Turned {
                     at: app.ports.clock.now(),
                     address: address.named.cloned(),
+                    whose: address.only().cloned(),
                     refused,
                     header,
                     headers: headers::read(|name| headers.get(name).map(|value| value.as_bytes())),
@@ -190,7 +201,7 @@ async fn receive(
             (Kind::Other, Err(refusal))
         }
         // The body's share of the budget is given back when it is durable.
-        Ok((delivery, bytes)) => (delivery.kind(), make_durable(app, delivery, bytes).await),
+        Ok((delivery, bytes)) => (delivery.kind(), make_durable(app, door, delivery, bytes).await),
     }
 }
 
@@ -274,7 +285,7 @@ pub(crate) fn describe(opened: Opened<'_>, admission: Admission, now: Timestamp)
 
 /// Hands the bytes to the queue. Its own tasks do the publishing: a client that resets cancels this future, and must
 /// not cancel a publish half-way.
-async fn make_durable(app: &App, delivery: Delivery, body: Bytes) -> Result<DeliveryId, Refusal> {
+async fn make_durable(app: &App, door: &Door, delivery: Delivery, body: Bytes) -> Result<DeliveryId, Refusal> {
     let id = delivery.id;
     // Before a large body is kept: Terra sends it again and again while the broker is away.
     app.ports.queue.is_open().map_err(Refusal::NotDurable)?;
@@ -282,7 +293,7 @@ async fn make_durable(app: &App, delivery: Delivery, body: Bytes) -> Result<Deli
         warn!(delivery.id = %id, error = %error, "could not keep a large payload");
         Refusal::NotDurable(PublishError::Disk)
     })?;
-    let (kind, received_at) = (delivery.kind(), delivery.received_at);
+    let (kind, environment, received_at) = (delivery.kind(), delivery.environment.clone(), delivery.received_at);
     if let Err(error) = app.ports.queue.publish(Job { delivery, body: sealed.clone() }).await {
         if error.is_certain() {
             app.ports.payloads.let_go(&sealed).await;
@@ -290,7 +301,7 @@ async fn make_durable(app: &App, delivery: Delivery, body: Bytes) -> Result<Deli
         return Err(Refusal::NotDurable(error));
     }
     fail_point!("after_confirm_before_200", |_| std::process::abort());
-    gauge!(telemetry::LAST_ACCEPTED).set(received_at.as_second() as f64);
+    door.metrics.accepted(&environment, received_at);
     debug!(delivery.id = %id, delivery.kind = kind.label(), "accepted delivery {id}");
     Ok(id)
 }
