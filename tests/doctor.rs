@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::harness::process::Process;
-use crate::harness::{Engine, TestApp, bare_settings};
+use crate::harness::{Engine, TestApp, bare_settings, eventually};
 
 crate::on_every_engine!(a_sound_installation_has_no_problem, a_destination_that_terra_disabled_fails,);
 
@@ -48,11 +48,24 @@ fn sound(app: &TestApp, payloads: &std::path::Path) -> BTreeMap<String, String> 
 async fn a_sound_installation_has_no_problem(engine: Engine) {
     let app = TestApp::start(engine).await;
     let payloads = tempfile::tempdir().unwrap();
-    let (_, findings) = examined(&sound(&app, payloads.path())).await;
+    let settings = sound(&app, payloads.path());
+    // Queues that were just made have no history for some seconds.
+    eventually("all is checked", || async { state(&examined(&settings).await.1, "queue_age") != "not_checked" }).await;
+    let (_, findings) = examined(&settings).await;
     let mut good = vec!["settings", "signing_secret", "clock", "credentials", "destination"];
     match engine {
         Engine::Embedded => good.extend(["database", "payloads"]),
-        Engine::Cluster => good.extend(["version", "synchronous_commit", "connections", "schema", "topology"]),
+        Engine::Cluster => good.extend([
+            "version",
+            "synchronous_commit",
+            "connections",
+            "schema",
+            "topology",
+            "bindings",
+            "partition",
+            "queue_full",
+            "queue_age",
+        ]),
     }
     for check in good {
         assert_eq!(state(&findings, check), "good", "{check}: {findings:?}");
@@ -144,11 +157,17 @@ async fn servers_that_are_away_are_named_without_their_passwords() {
 #[cfg(feature = "services")]
 mod on_services {
     use std::process::Command;
+    use std::time::Duration;
+
+    use lapin::types::FieldTable;
 
     use super::*;
     use crate::harness::database::Database;
     use crate::harness::servers::Addresses;
-    use crate::harness::{Options, eventually};
+    use crate::harness::{Options, terra_says, within};
+
+    /// The figures of the management API are some seconds old.
+    const TOLD_WITHIN: Duration = Duration::from_secs(60);
 
     fn limit_free_disk(limit: &str) {
         let done = Command::new(Addresses::shared().get("LANDFALL_TEST_RABBITMQCTL"))
@@ -193,6 +212,73 @@ mod on_services {
         assert_eq!((code, state(&findings, "synchronous_commit")), (5, "bad"), "{findings:?}");
         assert_eq!(state(&findings, "connections"), "bad", "more than max_connections");
         assert_eq!(state(&findings, "payloads"), "bad", "in the data dir of each process");
+        app.end().await;
+    }
+
+    /// AMQP cannot tell: every lane's queue is there, and one refuses everything.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_lane_that_is_not_bound_fails_or_is_said_not_to_be_checked() {
+        let app = TestApp::start(Engine::Cluster).await;
+        let payloads = tempfile::tempdir().unwrap();
+        let mut settings = sound(&app, payloads.path());
+        let (code, said) = Process::run(&["topology", "diff"], &settings).await;
+        assert!(code == 0 && said.contains("has all that belongs there\n"), "{said}");
+        let database = app.database.as_ref().unwrap();
+        let broker =
+            lapin::Connection::connect(&database.amqp_url, lapin::ConnectionProperties::default()).await.unwrap();
+        let channel = broker.create_channel().await.unwrap();
+        let name = |suffix: &str| format!("{}.{suffix}", database.prefix).into();
+        channel
+            .queue_unbind(name("deliveries.auth"), name("deliveries"), "auth".into(), FieldTable::default())
+            .await
+            .unwrap();
+        let (code, findings) = examined(&settings).await;
+        let finding = &findings["bindings"];
+        assert_eq!(
+            (code, finding["state"].as_str(), &finding["fix"]),
+            (5, Some("bad"), &json!("landfall topology apply"))
+        );
+        assert!(finding["text"].as_str().unwrap().contains("deliveries.auth is missing"), "{finding}");
+        assert_eq!(state(&findings, "topology"), "good", "exchanges and queues are there");
+        let (code, said) = Process::run(&["topology", "diff"], &settings).await;
+        assert!(code == 6 && said.contains("deliveries.auth is missing"), "{said}");
+        let url = settings.remove("LANDFALL_QUEUE_MANAGEMENT_URL").unwrap();
+        let (_, findings) = examined(&settings).await;
+        for check in ["bindings", "queue_age", "queue_full", "partition", "quorum", "disk_free_limit"] {
+            assert_eq!(state(&findings, check), "not_checked", "{check}: {findings:?}");
+        }
+        let (code, said) = Process::run(&["topology", "diff"], &settings).await;
+        assert!(code == 0 && said.contains("bindings were not checked"), "{said}");
+        let (code, said) = Process::run(&["topology", "apply"], &settings).await;
+        assert_eq!(code, 0, "{said}");
+        settings.insert("LANDFALL_QUEUE_MANAGEMENT_URL".into(), url);
+        assert_eq!(state(&examined(&settings).await.1, "bindings"), "good");
+        app.end().await;
+    }
+
+    /// What is said of the age of queues.
+    async fn waits(settings: &BTreeMap<String, String>) -> String {
+        examined(settings).await.1["queue_age"]["text"].as_str().unwrap().to_owned()
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn how_long_deliveries_have_waited_is_told_until_they_are_taken() {
+        let mut app = TestApp::start_with(Engine::Cluster, Options::default().processes(&["receive"])).await;
+        let payloads = tempfile::tempdir().unwrap();
+        let settings = sound(&app, payloads.path());
+        let body = terra_says::activity(terra_says::user("terra-ann", Some("ann")), "run-1", 5_000.0);
+        assert_eq!(app.send(&body, &[]).await, 200);
+        // The broker looks every 5 s.
+        within(TOLD_WITHIN, "ten seconds and more are told", || async {
+            let told = waits(&settings).await;
+            told.strip_prefix("what waits in the queues has waited for ").is_some_and(|rest| rest.len() > "5 s".len())
+        })
+        .await;
+        app.processes.push(Process::serve("work", &app.settings, false).await);
+        within(TOLD_WITHIN, "nothing waits any more", || async {
+            waits(&settings).await == "nothing has waited in the queues for more than a moment"
+        })
+        .await;
         app.end().await;
     }
 

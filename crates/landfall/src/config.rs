@@ -24,7 +24,7 @@ use raw::Raw;
 pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
     pub(crate) engines: Engines,
-    /// Asked by `doctor` alone.
+    /// Asked by commands alone: `doctor` and `topology`.
     pub(crate) queue_management_url: Option<SecretString>,
     pub(crate) payloads_url: Option<String>,
     pub(crate) payloads_inline_max: usize,

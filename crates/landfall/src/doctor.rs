@@ -2,6 +2,7 @@
 //!
 //! It changes nothing but one object in the payload store, which it writes, reads and deletes.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -132,7 +133,7 @@ async fn managed(config: &Config, settings: &RabbitSettings) -> Vec<Finding> {
     };
     match facts {
         Ok(facts) => broker::judge(&facts),
-        Err(error) => vec![broker::unmanageable(&error.to_string())],
+        Err(error) => broker::unmanageable(&error.to_string()),
     }
 }
 
@@ -241,9 +242,16 @@ fn data_dir(path: &Path) -> DataDir {
     let whole = there.canonicalize().unwrap_or_else(|_| there.to_owned());
     DataDir {
         path: path.display().to_string(),
-        is_writable: tempfile::tempfile_in(there).is_ok(),
+        is_writable: takes_bytes(there).is_ok(),
         filesystem: filesystem(&mounts, &whole),
     }
+}
+
+/// A disk that is full still lets a file be made.
+fn takes_bytes(folder: &Path) -> std::io::Result<()> {
+    let mut file = tempfile::tempfile_in(folder)?;
+    file.write_all(&[0; 65_536])?;
+    file.sync_all()
 }
 
 /// The kind of the mount that a path lies on: of all that hold it the deepest, and of several there the last.

@@ -4,6 +4,9 @@
 //! been confirmed; with a limit well above the write-ahead log it lost none.
 
 use super::{Area, Finding};
+use age::Sample;
+
+pub mod age;
 
 /// At least this much must be free before the broker stops taking messages. RabbitMQ's own production checklist says
 /// the same.
@@ -27,6 +30,8 @@ pub struct BrokerFacts {
     pub version: Option<String>,
     pub nodes: Vec<Node>,
     pub queues: Vec<Queue>,
+    /// Bindings of ours that are not there.
+    pub unbound: Vec<String>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -49,6 +54,14 @@ pub struct Queue {
     pub kind: Option<String>,
     pub members: Vec<String>,
     pub online: Vec<String>,
+    pub messages: u64,
+    pub bytes: u64,
+    pub consumers: u64,
+    /// What a policy allows, beyond which it refuses.
+    pub messages_max: Option<u64>,
+    pub bytes_max: Option<u64>,
+    /// The last minutes, the newest first; empty where the broker keeps no statistics.
+    pub samples: Vec<Sample>,
 }
 
 /// An object of ours that is missing, or is there otherwise.
@@ -88,25 +101,41 @@ pub fn topology(facts: &[TopologyFact]) -> Vec<Finding> {
 
 /// Without a management URL.
 pub fn unmanaged() -> Vec<Finding> {
-    let fix =
-        "set LANDFALL_QUEUE_MANAGEMENT_URL to RabbitMQ's management API, as in http://user:password@rabbitmq:15672";
-    vec![
-        Finding::not_checked(Area::Broker, "disk_free_limit", "AMQP does not tell the free-disk limit", fix),
-        Finding::not_checked(Area::Broker, "quorum", "AMQP does not tell the replicas of queues", fix),
-    ]
+    untold("set LANDFALL_QUEUE_MANAGEMENT_URL to RabbitMQ's management API, as in http://user:password@rabbitmq:15672")
 }
 
-pub fn unmanageable(why: &str) -> Finding {
-    bad(
-        "management",
-        format!("the management API did not answer: {why}"),
-        "correct LANDFALL_QUEUE_MANAGEMENT_URL; the user needs the tag `monitoring`",
-    )
+/// With one that does not answer.
+pub fn unmanageable(why: &str) -> Vec<Finding> {
+    let fix = "correct LANDFALL_QUEUE_MANAGEMENT_URL; the user needs the tag `monitoring` and some permission, be it an \
+        empty one, in the virtual host";
+    let mut findings = vec![bad("management", format!("the management API did not answer: {why}"), fix)];
+    findings.extend(untold(fix));
+    findings
+}
+
+/// All that AMQP does not tell.
+fn untold(fix: &str) -> Vec<Finding> {
+    let untold = [
+        ("disk_free_limit", "AMQP does not tell the free-disk limit"),
+        ("quorum", "AMQP does not tell the replicas of queues"),
+        ("partition", "AMQP does not tell whether nodes are stopped, in need or cut off from each other"),
+        (
+            "bindings",
+            "AMQP does not tell whether the queues are bound: a lane that is not refuses all of its deliveries",
+        ),
+        ("queue_full", "AMQP does not tell whether a policy limits a queue"),
+        ("queue_age", "AMQP does not tell how long deliveries have waited"),
+    ];
+    untold.map(|(check, text)| Finding::not_checked(Area::Broker, check, text, fix)).into()
 }
 
 pub fn judge(facts: &BrokerFacts) -> Vec<Finding> {
     let mut findings: Vec<Finding> = facts.nodes.iter().flat_map(node).collect();
+    findings.extend(partition(&facts.nodes));
     findings.extend(quorum(facts));
+    findings.extend(bindings(&facts.unbound));
+    findings.extend(full(&facts.queues));
+    findings.extend(age::judge(&facts.queues));
     findings.push(Finding::not_checked(
         Area::Broker,
         "wal_size",
@@ -137,14 +166,52 @@ fn node(node: &Node) -> Vec<Finding> {
         let fix = "find out why its queues are long, or give it more memory";
         findings.push(bad("memory_alarm", format!("{name} takes no messages: its memory is full"), fix));
     }
-    if !node.partitions.is_empty() {
-        let text = format!("{name} is cut off from {}", node.partitions.join(", "));
-        let fix = "mend the network, restart the smaller side, and set cluster_partition_handling = pause_minority";
-        findings.push(bad("partition", text, fix));
-    }
     if let Some(seconds) = node.ticktime_seconds.filter(|seconds| *seconds > TICKTIME_MAX) {
         let text = format!("{name} notices a node that fell silent after {seconds} s only");
         findings.push(Finding::warning(Area::Broker, "net_ticktime", text, "set net_ticktime = 15"));
+    }
+    findings
+}
+
+fn partition(nodes: &[Node]) -> Vec<Finding> {
+    const CHECK: &str = "partition";
+    let mut findings = Vec::new();
+    for Node { name, partitions, .. } in nodes.iter().filter(|node| !node.partitions.is_empty()) {
+        let text = format!("{name} is cut off from {}", partitions.join(", "));
+        let fix = "mend the network, restart the smaller side, and set cluster_partition_handling = pause_minority";
+        findings.push(bad(CHECK, text, fix));
+    }
+    if findings.is_empty() && !nodes.is_empty() {
+        findings.push(good(CHECK, "no node is cut off from another"));
+    }
+    findings
+}
+
+fn bindings(unbound: &[String]) -> Vec<Finding> {
+    const CHECK: &str = "bindings";
+    if unbound.is_empty() {
+        return vec![good(CHECK, "the queue of every lane is bound")];
+    }
+    let finding = |binding: &String| {
+        let text = format!("{binding} is missing: the lane refuses all of its deliveries");
+        bad(CHECK, text, "landfall topology apply")
+    };
+    unbound.iter().map(finding).collect()
+}
+
+/// Our queues have no limit of their own; a policy may set one.
+fn full(queues: &[Queue]) -> Vec<Finding> {
+    const CHECK: &str = "queue_full";
+    let mut findings = Vec::new();
+    for queue in queues {
+        let is_over = |is: u64, max: Option<u64>| max.is_some_and(|max| is >= max);
+        if is_over(queue.messages, queue.messages_max) || is_over(queue.bytes, queue.bytes_max) {
+            let text = format!("{} holds as much as its policy allows, and refuses more", queue.name);
+            findings.push(bad(CHECK, text, "work it off, or take max-length and max-length-bytes out of the policy"));
+        }
+    }
+    if findings.is_empty() && !queues.is_empty() {
+        findings.push(good(CHECK, "no queue has reached a limit"));
     }
     findings
 }
@@ -211,6 +278,8 @@ fn gigabytes(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::super::State;
     use super::*;
 
@@ -224,9 +293,16 @@ mod tests {
             ticktime_seconds: Some(15),
             ..Node::default()
         };
-        let queue =
-            Queue { name: "q".into(), kind: Some("quorum".into()), members: names.to_vec(), online: names.to_vec() };
-        BrokerFacts { version: Some("3.10.8".into()), nodes: names.iter().map(node).collect(), queues: vec![queue] }
+        let queue = Queue {
+            name: "q".into(),
+            kind: Some("quorum".into()),
+            members: names.to_vec(),
+            online: names.to_vec(),
+            samples: vec![Sample { ago: Duration::ZERO, messages: 0, taken: 0 }],
+            ..Queue::default()
+        };
+        let nodes = names.iter().map(node).collect();
+        BrokerFacts { version: Some("3.10.8".into()), nodes, queues: vec![queue], unbound: Vec::new() }
     }
 
     /// Of healthy facts with one change: what is not good.
@@ -244,7 +320,7 @@ mod tests {
     #[test]
     fn a_healthy_cluster_has_nothing_but_the_log_that_cannot_be_asked_for() {
         check(|_| {}, &[]);
-        assert_eq!(judge(&healthy()).iter().filter(|finding| finding.state == State::Good).count(), 4);
+        assert_eq!(judge(&healthy()).iter().filter(|finding| finding.state == State::Good).count(), 8);
     }
 
     #[test]
@@ -281,6 +357,31 @@ mod tests {
     }
 
     #[test]
+    fn a_lane_that_is_not_bound_or_full_fails() {
+        check(|facts| facts.unbound = vec!["binding d --live--> q".into()], &[("bindings", State::Bad)]);
+        let full =
+            |facts: &mut BrokerFacts| (facts.queues[0].messages, facts.queues[0].messages_max) = (100, Some(100));
+        check(full, &[("queue_full", State::Bad)]);
+        let full = |facts: &mut BrokerFacts| (facts.queues[0].bytes, facts.queues[0].bytes_max) = (9, Some(8));
+        check(full, &[("queue_full", State::Bad)]);
+        check(|facts| facts.queues[0].messages_max = Some(100), &[]);
+    }
+
+    #[test]
+    fn deliveries_that_wait_for_longer_than_the_alarm_allows_fail() {
+        let waiting = |seconds: u64| {
+            move |facts: &mut BrokerFacts| {
+                let sample = |ago| Sample { ago: Duration::from_secs(ago), messages: 2, taken: 0 };
+                facts.queues[0].messages = 2;
+                facts.queues[0].samples = vec![sample(0), sample(seconds)];
+            }
+        };
+        check(waiting(300), &[]);
+        check(waiting(315), &[("queue_age", State::Bad)]);
+        check(|facts| facts.queues[0].samples.clear(), &[("queue_age", State::NotChecked)]);
+    }
+
+    #[test]
     fn what_is_missing_or_otherwise_fails_with_its_fix() {
         assert_eq!(topology(&[])[0].state, State::Good);
         let facts = [
@@ -292,5 +393,10 @@ mod tests {
         assert_eq!(found[0].fix.as_deref(), Some("landfall topology apply"));
         assert!(found[1].text.contains("x-queue-type"));
         assert!(unmanaged().iter().all(|finding| finding.state == State::NotChecked));
+        // What is looked at with the management API is said not to be without it.
+        for checked in judge(&healthy()).iter().filter(|finding| finding.state == State::Good) {
+            assert!(unmanaged().iter().any(|finding| finding.check == checked.check), "{}", checked.check);
+        }
+        assert_eq!(unmanageable("why").len(), unmanaged().len() + 1);
     }
 }

@@ -54,7 +54,7 @@ pub fn data_dir(dir: &DataDir) -> Finding {
     const CHECK: &str = "data_dir";
     let path = &dir.path;
     if !dir.is_writable {
-        let fix = "make it writable for this user, or set LANDFALL_DATA_DIR";
+        let fix = "make room there, make it writable for this user, or set LANDFALL_DATA_DIR";
         return Finding::bad(Area::Host, CHECK, format!("{path} cannot be written"), fix);
     }
     let fix = "mount a volume there, or set LANDFALL_DATA_DIR to one";

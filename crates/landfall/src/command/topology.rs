@@ -4,7 +4,9 @@
 use std::path::PathBuf;
 
 use adapters::queue::QueueError;
-use adapters::queue::rabbitmq::{self, Difference, Problem};
+use adapters::queue::rabbitmq::management::Management;
+use adapters::queue::rabbitmq::{self, Difference, Problem, RabbitSettings};
+use anyhow::Context;
 
 use crate::config::{self, Config};
 use crate::exit::{DoesNotFit, Unreachable};
@@ -43,9 +45,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
             }
         }
         What::Diff => {
-            let differences = rabbitmq::topology_differences(&settings).await.map_err(unreachable)?;
+            let differences = differences(&config, &settings).await?;
             if differences.is_empty() {
-                println!("the broker has all that belongs there");
+                println!("the broker has all that belongs there{}", but_for_bindings(&config));
             } else {
                 return Err(DoesNotFit(format!(
                     "{}\ncreate what is missing with `landfall topology apply`",
@@ -55,9 +57,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
             }
         }
         What::Apply { dry_run: true } => {
-            let differences = rabbitmq::topology_differences(&settings).await.map_err(unreachable)?;
+            let differences = differences(&config, &settings).await?;
             if differences.is_empty() {
-                println!("nothing to create");
+                println!("nothing to create{}", but_for_bindings(&config));
             } else {
                 println!("{}", list(&differences));
             }
@@ -68,6 +70,26 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Bindings included where the management API can be asked for them.
+async fn differences(config: &Config, settings: &RabbitSettings) -> anyhow::Result<Vec<Difference>> {
+    let mut differences = rabbitmq::topology_differences(settings).await.map_err(unreachable)?;
+    if let Some(url) = &config.queue_management_url {
+        let unbound = async { Management::new(url)?.unbound(settings).await };
+        let unbound = unbound.await.context("ask RabbitMQ's management API for bindings")?;
+        differences.extend(unbound.into_iter().map(|object| Difference { object, problem: Problem::Missing }));
+    }
+    Ok(differences)
+}
+
+fn but_for_bindings(config: &Config) -> &'static str {
+    match config.queue_management_url {
+        Some(_) => "",
+        None => {
+            "; bindings were not checked: LANDFALL_QUEUE_MANAGEMENT_URL is not set, and `landfall topology apply` makes them anyway"
+        }
+    }
 }
 
 fn list(differences: &[Difference]) -> String {

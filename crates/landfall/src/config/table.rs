@@ -33,7 +33,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     plain("queue_prefix", Some("landfall"), "first part of every exchange and queue name"),
     secret(
         "queue_management_url",
-        "RabbitMQ's management API, as in http://user:password@rabbitmq:15672; `doctor` asks it what AMQP does not tell",
+        "RabbitMQ's management API, as in http://user:password@rabbitmq:15672; `doctor` and `topology` ask it what AMQP does not tell",
     ),
     secret("store_url", "`embedded` (default), or postgres://…"),
     plain("store_schema", Some("landfall"), "PostgreSQL schema of our tables"),

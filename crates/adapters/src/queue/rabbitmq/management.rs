@@ -1,8 +1,9 @@
-//! RabbitMQ's management API: what AMQP does not tell of nodes and queues. Only read, and only when somebody asks.
+//! RabbitMQ's management API: what AMQP does not tell of nodes, queues and bindings. Only read, and only when somebody asks.
 
 use std::time::Duration;
 
 use domain::delivery::Lane;
+use domain::doctor::broker::age::Sample;
 use domain::doctor::broker::{BrokerFacts, Node, Queue};
 use reqwest::{Client, StatusCode, redirect};
 use secrecy::{ExposeSecret, SecretString};
@@ -11,7 +12,13 @@ use serde::de::DeserializeOwned;
 use url::Url;
 
 use super::RabbitSettings;
-use super::topology::lane_queue;
+use super::topology::{TopologyObject, describe_topology, lane_queue};
+
+/// What is asked of a queue, with its last ten minutes: RabbitMQ keeps these at 5 s each. Its first message's time is told
+/// of classic queues alone.
+const QUEUE: &str = "columns=type,members,online,messages,message_bytes,consumers,effective_policy_definition,\
+    messages_details.samples,message_stats.ack_details.samples\
+    &lengths_age=600&lengths_incr=5&msg_rates_age=600&msg_rates_incr=5";
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -39,6 +46,8 @@ pub struct Management {
 #[derive(Deserialize)]
 struct Overview {
     rabbitmq_version: Option<String>,
+    /// `none`: it counts nothing that is taken.
+    rates_mode: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -67,6 +76,49 @@ struct QueueRow {
     members: Vec<String>,
     #[serde(default)]
     online: Vec<String>,
+    #[serde(default)]
+    messages: u64,
+    #[serde(default)]
+    message_bytes: u64,
+    #[serde(default)]
+    consumers: u64,
+    #[serde(default)]
+    effective_policy_definition: Policy,
+    #[serde(default)]
+    messages_details: History,
+    #[serde(default)]
+    message_stats: MessageStats,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Policy {
+    max_length: Option<u64>,
+    max_length_bytes: Option<u64>,
+}
+
+#[derive(Default, Deserialize)]
+struct MessageStats {
+    #[serde(default)]
+    ack_details: History,
+}
+
+#[derive(Default, Deserialize)]
+struct History {
+    #[serde(default)]
+    samples: Vec<Measured>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+struct Measured {
+    sample: u64,
+    /// Milliseconds.
+    timestamp: u64,
+}
+
+#[derive(Deserialize)]
+struct BindingRow {
+    routing_key: String,
 }
 
 impl Management {
@@ -87,27 +139,40 @@ impl Management {
         Ok(Management { http, base, user, password: password.into() })
     }
 
-    /// Nodes, and our queues that are there.
+    /// Nodes, our queues that are there, and our bindings that are not.
     pub async fn facts(&self, settings: &RabbitSettings) -> Result<BrokerFacts, ManagementError> {
-        let overview: Option<Overview> = self.get(&["overview"]).await?;
-        let nodes: Option<Vec<NodeRow>> = self.get(&["nodes"]).await?;
+        let overview: Option<Overview> = self.get(&["overview"], "").await?;
+        let (version, rates_mode) = overview.map_or((None, None), |told| (told.rabbitmq_version, told.rates_mode));
+        let counts = rates_mode.as_deref() != Some("none");
+        let nodes: Option<Vec<NodeRow>> = self.get(&["nodes"], "").await?;
         let mut queues = Vec::new();
         for lane in Lane::ALL {
             let name = lane_queue(&settings.prefix, lane);
-            let row: Option<QueueRow> = self.get(&["queues", settings.virtual_host(), &name]).await?;
-            let queue = |row: QueueRow| Queue { name, kind: row.kind, members: row.members, online: row.online };
-            queues.extend(row.map(queue));
+            let row: Option<QueueRow> = self.get(&["queues", settings.virtual_host(), &name], QUEUE).await?;
+            queues.extend(row.map(|row| queue(name, row, counts)));
         }
-        Ok(BrokerFacts {
-            version: overview.and_then(|overview| overview.rabbitmq_version),
-            nodes: nodes.unwrap_or_default().into_iter().map(node).collect(),
-            queues,
-        })
+        let unbound = self.unbound(settings).await?.iter().map(TopologyObject::to_string).collect();
+        Ok(BrokerFacts { version, nodes: nodes.unwrap_or_default().into_iter().map(node).collect(), queues, unbound })
+    }
+
+    /// Bindings of ours that are not there, which AMQP cannot be asked for.
+    pub async fn unbound(&self, settings: &RabbitSettings) -> Result<Vec<TopologyObject>, ManagementError> {
+        let mut unbound = Vec::new();
+        for object in describe_topology(&settings.prefix) {
+            let TopologyObject::Binding { exchange, queue, routing_key } = &object else { continue };
+            let path = ["bindings", settings.virtual_host(), "e", exchange, "q", queue];
+            let rows: Vec<BindingRow> = self.get(&path, "").await?.unwrap_or_default();
+            if !rows.iter().any(|row| row.routing_key == *routing_key) {
+                unbound.push(object);
+            }
+        }
+        Ok(unbound)
     }
 
     /// `None` where there is no such thing.
-    async fn get<T: DeserializeOwned>(&self, path: &[&str]) -> Result<Option<T>, ManagementError> {
+    async fn get<T: DeserializeOwned>(&self, path: &[&str], query: &str) -> Result<Option<T>, ManagementError> {
         let mut url = self.base.clone();
+        url.set_query(Some(query).filter(|query| !query.is_empty()));
         url.path_segments_mut().map_err(|()| ManagementError::Url)?.pop_if_empty().push("api").extend(path);
         let request = self.http.get(url).basic_auth(&self.user, Some(self.password.expose_secret()));
         let answer = request.send().await.map_err(ManagementError::Unreachable)?;
@@ -117,6 +182,41 @@ impl Management {
             status => Err(ManagementError::Refused(status)),
         }
     }
+}
+
+fn queue(name: String, row: QueueRow, counts: bool) -> Queue {
+    let policy = &row.effective_policy_definition;
+    Queue {
+        messages_max: policy.max_length,
+        bytes_max: policy.max_length_bytes,
+        samples: if counts {
+            samples(row.messages_details.samples, row.message_stats.ack_details.samples)
+        } else {
+            Vec::new()
+        },
+        name,
+        kind: row.kind,
+        members: row.members,
+        online: row.online,
+        messages: row.messages,
+        bytes: row.message_bytes,
+        consumers: row.consumers,
+    }
+}
+
+/// Both, the newest first. The times of the two need not be the same, and where nothing was ever taken there is no second.
+fn samples(mut lengths: Vec<Measured>, mut acknowledged: Vec<Measured>) -> Vec<Sample> {
+    for samples in [&mut lengths, &mut acknowledged] {
+        samples.sort_by_key(|measured| std::cmp::Reverse(measured.timestamp));
+    }
+    let newest = lengths.first().map_or(0, |measured| measured.timestamp);
+    let taken = |at: u64| acknowledged.iter().find(|measured| measured.timestamp <= at).map_or(0, |one| one.sample);
+    let sample = |measured: &Measured| Sample {
+        ago: Duration::from_millis(newest - measured.timestamp),
+        messages: measured.sample,
+        taken: taken(measured.timestamp),
+    };
+    lengths.iter().map(sample).collect()
 }
 
 /// A disk that is not watched has a word for a number.
@@ -176,5 +276,23 @@ mod tests {
             serde_json::from_str(r#"[{"name":"a","disk_free":"disk_free_monitoring_disabled"}]"#).unwrap();
         let node = super::node(rows.into_iter().next().unwrap());
         assert_eq!((node.disk_free_limit, node.disk_free, node.running), (None, None, false));
+    }
+
+    #[test]
+    fn lengths_and_acknowledgements_are_joined_by_time() {
+        let row = r#"{"type":"quorum","messages":2,"consumers":1,"effective_policy_definition":{"max-length":7},
+            "messages_details":{"rate":0.0,"samples":[{"sample":2,"timestamp":45000},{"sample":1,"timestamp":30000},{"sample":9,"timestamp":15000}]},
+            "message_stats":{"ack_details":{"rate":0.0,"samples":[{"sample":8,"timestamp":30000},{"sample":0,"timestamp":15000}]}}}"#;
+        let queue = queue("q".into(), serde_json::from_str(row).unwrap(), true);
+        let samples: Vec<(u64, u64, u64)> =
+            queue.samples.iter().map(|sample| (sample.ago.as_secs(), sample.messages, sample.taken)).collect();
+        assert_eq!(samples, [(0, 2, 8), (15, 1, 8), (30, 9, 0)]);
+        assert_eq!((queue.messages_max, queue.bytes_max, queue.consumers), (Some(7), None, 1));
+        let untouched: QueueRow =
+            serde_json::from_str(r#"{"messages_details":{"samples":[{"sample":1,"timestamp":5}]}}"#).unwrap();
+        assert_eq!(super::queue("q".into(), untouched, true).samples[0].taken, 0);
+        let uncounted: QueueRow =
+            serde_json::from_str(r#"{"messages_details":{"samples":[{"sample":1,"timestamp":5}]}}"#).unwrap();
+        assert!(super::queue("q".into(), uncounted, false).samples.is_empty());
     }
 }

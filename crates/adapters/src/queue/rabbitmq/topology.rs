@@ -39,7 +39,8 @@ impl fmt::Display for TopologyObject {
     }
 }
 
-/// What is not as it should be. Bindings cannot be looked at over AMQP: a missing one shows as unroutable jobs.
+/// What is not as it should be. Bindings cannot be looked at over AMQP: a missing one shows as unroutable jobs, and the
+/// management API tells it (`Management::unbound`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
     pub object: TopologyObject,
@@ -119,7 +120,7 @@ pub async fn apply_topology(settings: &RabbitSettings) -> Result<(), QueueError>
     Ok(())
 }
 
-/// Compares the broker with [`describe_topology`].
+/// Compares the broker with [`describe_topology`], but for bindings.
 pub async fn topology_differences(settings: &RabbitSettings) -> Result<Vec<Difference>, QueueError> {
     let connection = connect(settings).await?;
     let mut differences = Vec::new();
