@@ -96,6 +96,16 @@ async fn f18_every_200_comes_after_the_sync_of_what_it_promises() {
     app.end().await;
 }
 
+/// Waits until it either serves or has ended.
+async fn serves(process: &mut Process) -> bool {
+    let begun = Instant::now();
+    while process.is_alive() && !process.log().contains("API, metrics and probes on") {
+        assert!(begun.elapsed() < Duration::from_secs(30), "neither refused nor served");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    process.is_alive()
+}
+
 /// What `serve` says of a database that was changed by somebody else.
 async fn serve_on(bytes: &[u8]) -> (i32, String) {
     let dir = tempfile::tempdir().unwrap();
@@ -103,12 +113,7 @@ async fn serve_on(bytes: &[u8]) -> (i32, String) {
     std::fs::create_dir(&data).unwrap();
     std::fs::write(data.join("landfall.db"), bytes).unwrap();
     let mut process = Process::spawn(&["serve"], &bare_settings(dir.path()));
-    let begun = Instant::now();
-    while process.is_alive() && !process.log().contains("API, metrics and probes on") {
-        assert!(begun.elapsed() < Duration::from_secs(30), "neither refused nor served");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    if process.is_alive() {
+    if serves(&mut process).await {
         process.kill();
         return (0, process.log());
     }
@@ -233,12 +238,7 @@ async fn f19_a_byte_that_turned_is_never_worked_or_served_as_data() {
             let _ = std::fs::remove_file(file.with_file_name(rest));
         }
         app.processes[0] = Process::spawn(&["serve"], &app.settings);
-        let begun = Instant::now();
-        while app.processes[0].is_alive() && !app.processes[0].log().contains("API, metrics and probes on") {
-            assert!(begun.elapsed() < Duration::from_secs(30), "neither refused nor served");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        if !app.processes[0].is_alive() {
+        if !serves(&mut app.processes[0]).await {
             refused += 1;
             continue;
         }
@@ -268,4 +268,74 @@ async fn f19_a_byte_that_turned_is_never_worked_or_served_as_data() {
     app.start_again().await;
     app.end().await;
     assert!(wrong.is_empty(), "seed {seed}: {wrong:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f19_a_byte_of_the_log_that_turned_costs_no_accepted_delivery_unnoticed() {
+    const WAITING: usize = 30;
+    let flips = rounds(40, 1_000);
+    let seed = now_seconds().unsigned_abs();
+    let mut dice = Dice::new(seed);
+    let mut app = TestApp::start(Engine::Embedded).await;
+    app.settings.insert("LANDFALL_PUBLIC_ADDR".into(), app.public.to_string());
+    app.settings.insert("LANDFALL_INTERNAL_ADDR".into(), app.internal.to_string());
+    app.end_process().await;
+    app.processes[0] = Process::serve("receive,api", &app.settings, false).await;
+    let names: Vec<String> = (0..WAITING).map(|number| format!("s{number:02}")).collect();
+    for name in &names {
+        eventually("it is accepted", || async { app.send(&run(name), &[]).await == 200 }).await;
+    }
+    // Everything is in the log, and nothing copies it into the file.
+    app.processes[0].kill();
+    let dir = std::path::PathBuf::from(&app.settings["LANDFALL_DATA_DIR"]);
+    let [file, log, index] = ["landfall.db", "landfall.db-wal", "landfall.db-shm"].map(|name| dir.join(name));
+    let paths = [&file, &log, &index];
+    let good = paths.map(|path| std::fs::read(path).unwrap());
+
+    let is_there = |one: &Option<Value>| one.as_ref().is_some_and(|one| one["document"].is_object());
+    let (mut refused, mut harmless) = (0, 0);
+    for flip in 0..flips {
+        let mut left = good.clone();
+        let at = usize::try_from(dice.up_to(left[1].len() as u64)).unwrap();
+        left[1][at] ^= 1 << dice.up_to(8);
+        for (path, bytes) in paths.iter().zip(&left) {
+            std::fs::write(path, bytes).unwrap();
+        }
+        // The index is lost with the power; without it the last commit cannot be told from a torn one.
+        let mut sure = &names[..];
+        if flip % 4 == 3 {
+            std::fs::remove_file(&index).unwrap();
+            left[2].clear();
+            sure = &names[..WAITING - 1];
+        }
+        app.processes[0] = Process::spawn(&["serve"], &app.settings);
+        if serves(&mut app.processes[0]).await {
+            harmless += 1;
+            let what = format!("seed {seed}: all accepted ones are there, byte {at} of the log turned");
+            eventually(&what, || async { served(&app, sure).await.iter().all(is_there) }).await;
+            app.processes[0].kill();
+            continue;
+        }
+        refused += 1;
+        assert_eq!(app.processes[0].wait().await, Some(1));
+        let said = app.processes[0].log();
+        assert!(
+            said.contains("landfall.db-wal") && said.contains("backup") && said.contains("landfall recover"),
+            "{said}"
+        );
+        for (path, bytes) in paths.iter().zip(&left) {
+            assert!(std::fs::read(path).unwrap_or_default() == *bytes, "{} was changed", path.display());
+        }
+    }
+    println!(
+        "seed {seed}: of {flips} bits that turned in the log {refused} were refused at the start, {harmless} cost nothing"
+    );
+    assert!(refused * 10 >= flips * 9, "seed {seed}: only {refused} of {flips}");
+    for (path, bytes) in paths.iter().zip(&good) {
+        std::fs::write(path, bytes).unwrap();
+    }
+    app.start_again().await;
+    app.quiet().await;
+    assert!(served(&app, &names).await.iter().all(is_there));
+    app.end().await;
 }

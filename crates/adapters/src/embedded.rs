@@ -14,6 +14,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
 pub(crate) mod lanes;
 pub(crate) mod readers;
+mod wal;
 pub(crate) mod writer;
 
 use crate::store::SCHEMA_VERSION;
@@ -87,6 +88,11 @@ impl Embedded {
             None => EmbeddedError::Database { dir: dir.to_owned(), source },
         };
         let path = dir.join(FILE);
+        let failed = |source| EmbeddedError::Directory { dir: dir.to_owned(), source };
+        if let Some(damage) = wal::damage(&path).map_err(failed)? {
+            return Err(EmbeddedError::Damaged { dir: dir.to_owned(), what: damage.to_string() });
+        }
+        wal::sync(&path).map_err(failed)?;
         let mut connection = open_writer(&path).map_err(database)?;
         if let Some(what) = damage(&connection).map_err(database)? {
             return Err(EmbeddedError::Damaged { dir: dir.to_owned(), what });
@@ -96,8 +102,7 @@ impl Embedded {
         end_leases(&connection).map_err(database)?;
         let lanes = Arc::new(Lanes::load(&connection).map_err(database)?);
         let readers = Readers::open(|| open_reader(&path)).map_err(database)?;
-        let writer = Writer::start(connection, lock)
-            .map_err(|source| EmbeddedError::Directory { dir: dir.to_owned(), source })?;
+        let writer = Writer::start(connection, lock).map_err(failed)?;
         Ok(Arc::new(Embedded { writer, readers, lanes, migrated: Mutex::new(migrated) }))
     }
 
