@@ -1,6 +1,7 @@
 //! The embedded engine under faults of its disk: full, damaged, and whether an answer ever comes before the disk has it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -10,6 +11,8 @@ use crate::harness::load::Load;
 use crate::harness::process::Process;
 use crate::harness::volume::Volume;
 use crate::harness::{Engine, Options, TestApp, bare_settings, eventually, now_seconds, rounds, terra_says};
+
+const DATABASE: &str = "landfall.db";
 
 fn run(summary_id: &str) -> Value {
     terra_says::activity(terra_says::user("terra-ann", Some("ann")), summary_id, 1.0)
@@ -106,21 +109,36 @@ async fn serves(process: &mut Process) -> bool {
     process.is_alive()
 }
 
-/// What `serve` says of a database that was changed by somebody else.
-async fn serve_on(bytes: &[u8]) -> (i32, String) {
+/// The database, its log and the index of that: those that are there.
+type Files = BTreeMap<String, Vec<u8>>;
+
+fn files(dir: &Path) -> Files {
+    let is_ours = |name: &String| name.starts_with("landfall.db");
+    let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
+    let named = entries.filter_map(|entry| entry.file_name().into_string().ok()).filter(is_ours);
+    named.map(|name| (name.clone(), std::fs::read(dir.join(name)).unwrap())).collect()
+}
+
+/// What `serve` says of files that were changed by somebody else.
+async fn serve_on(given: &Files) -> (i32, String) {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     std::fs::create_dir(&data).unwrap();
-    std::fs::write(data.join("landfall.db"), bytes).unwrap();
+    for (name, bytes) in given {
+        std::fs::write(data.join(name), bytes).unwrap();
+    }
     let mut process = Process::spawn(&["serve"], &bare_settings(dir.path()));
     if serves(&mut process).await {
         process.kill();
         return (0, process.log());
     }
     let code = process.wait().await.unwrap_or(-1);
-    let log = process.log();
-    assert_eq!(std::fs::read(data.join("landfall.db")).unwrap(), bytes, "a damaged file was written to");
-    (code, log)
+    let left = files(&data);
+    assert!(left.keys().eq(given.keys()), "{:?} became {:?}", given.keys(), left.keys());
+    for (name, bytes) in given {
+        assert!(left[name] == *bytes, "{name} was written to, although damage was found");
+    }
+    (code, process.log())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -135,14 +153,23 @@ async fn f19_a_damaged_file_is_refused_with_what_to_do_and_never_rebuilt() {
     app.quiet().await;
     let file = std::path::PathBuf::from(&app.settings["LANDFALL_DATA_DIR"]).join("landfall.db");
     // Ends in order, so that all of it is in the one file.
-    let copy = file.with_extension("copy");
     let mut app = app;
     app.end_process().await;
-    std::fs::copy(&file, &copy).unwrap();
-    let good = std::fs::read(&copy).unwrap();
+    let good = std::fs::read(&file).unwrap();
+    app.start_again().await;
+    for number in 40..60 {
+        assert_eq!(app.send(&run(&format!("s{number}")), &[]).await, 200);
+    }
+    app.quiet().await;
+    // Is killed, so that what is newest is in the log alone.
+    app.processes[0].kill();
+    let killed = files(file.parent().unwrap());
     app.start_again().await;
     app.end().await;
-    assert_eq!(serve_on(&good).await.0, 0, "the copy itself is good");
+    let alone = |bytes: &[u8]| Files::from([(DATABASE.to_owned(), bytes.to_vec())]);
+    assert_eq!(serve_on(&alone(&good)).await.0, 0, "the copy itself is good");
+    assert_eq!(killed.len(), 3, "{:?}", killed.keys());
+    assert_eq!(serve_on(&killed).await.0, 0, "what a killed process leaves is good");
 
     let refused = |(code, said): (i32, String)| {
         assert_eq!(code, 1, "{said}");
@@ -150,10 +177,10 @@ async fn f19_a_damaged_file_is_refused_with_what_to_do_and_never_rebuilt() {
     };
     let mut header = good.clone();
     header[..64].fill(0xff);
-    refused(serve_on(&header).await);
-    refused(serve_on(&good[..good.len() / 2]).await);
+    refused(serve_on(&alone(&header)).await);
+    refused(serve_on(&alone(&good[..good.len() / 2])).await);
 
-    let mut seen = 0;
+    let (mut seen, mut beside_log) = (0, 0);
     for _ in 0..flips {
         let mut flipped = good.clone();
         let page = usize::try_from(dice.up_to(good.len() as u64 / 4_096)).unwrap() * 4_096;
@@ -161,14 +188,26 @@ async fn f19_a_damaged_file_is_refused_with_what_to_do_and_never_rebuilt() {
         for offset in 0..8 {
             flipped[page + offset] ^= 0x5a;
         }
-        let (code, said) = serve_on(&flipped).await;
+        let (code, said) = serve_on(&alone(&flipped)).await;
         if code != 0 {
             assert!(said.contains("is damaged"), "seed {seed}: {said}");
             seen += 1;
         }
+        if dice.percent(50) {
+            continue;
+        }
+        // Beside a log that has newer pages, most likely in the place of the damaged one.
+        let mut flipped = killed.clone();
+        flipped.get_mut(DATABASE).unwrap()[page..page + 8].fill(0x5a);
+        let (code, said) = serve_on(&flipped).await;
+        if code != 0 {
+            assert!(said.contains("is damaged"), "seed {seed}: {said}");
+            beside_log += 1;
+        }
     }
-    println!("seed {seed}: {seen} of {flips} damaged pages were noticed at the start");
+    println!("seed {seed}: {seen} of {flips} damaged pages were noticed at the start, {beside_log} beside a log");
     assert!(seen * 10 >= flips * 7, "seed {seed}: only {seen} of {flips}");
+    assert!(beside_log > 0, "seed {seed}: none beside a log");
 }
 
 /// What is served of these activities: `None` where it is refused.

@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
+mod damage;
 pub(crate) mod lanes;
 pub(crate) mod readers;
 mod wal;
@@ -83,20 +84,21 @@ impl Embedded {
     /// Blocks; call it before serving. Errors: `Locked` while another process has the directory.
     pub fn open(dir: &Path) -> Result<Arc<Embedded>, EmbeddedError> {
         let lock = lock(dir)?;
-        let database = |source| match damage_seen(&source) {
-            Some(what) => EmbeddedError::Damaged { dir: dir.to_owned(), what },
-            None => EmbeddedError::Database { dir: dir.to_owned(), source },
-        };
         let path = dir.join(FILE);
         let failed = |source| EmbeddedError::Directory { dir: dir.to_owned(), source };
+        let damaged = |what| EmbeddedError::Damaged { dir: dir.to_owned(), what };
+        let database = |source| match damage::of(&source) {
+            Some(what) => damaged(what),
+            None => EmbeddedError::Database { dir: dir.to_owned(), source },
+        };
         if let Some(damage) = wal::damage(&path).map_err(failed)? {
-            return Err(EmbeddedError::Damaged { dir: dir.to_owned(), what: damage.to_string() });
+            return Err(damaged(damage.to_string()));
         }
         wal::sync(&path).map_err(failed)?;
-        let mut connection = open_writer(&path).map_err(database)?;
-        if let Some(what) = damage(&connection).map_err(database)? {
-            return Err(EmbeddedError::Damaged { dir: dir.to_owned(), what });
+        if let Some(what) = damage::examine(&path).map_err(database)? {
+            return Err(damaged(what));
         }
+        let mut connection = open_writer(&path).map_err(database)?;
         let migrated = migrate(&mut connection)
             .map_err(|source| EmbeddedError::Migration { dir: dir.to_owned(), source: Box::new(source) })?;
         end_leases(&connection).map_err(database)?;
@@ -183,20 +185,6 @@ fn migrate(connection: &mut Connection) -> Result<Vec<u32>, refinery::Error> {
     }
     let report = migrations::migrations::runner().run(connection)?;
     Ok(report.applied_migrations().iter().filter_map(|migration| u32::try_from(migration.version()).ok()).collect())
-}
-
-/// What is wrong with the structure of the file, if anything: a damaged one must not be written to. Reads every page,
-/// about a gigabyte in a second or two.
-fn damage(connection: &Connection) -> rusqlite::Result<Option<String>> {
-    let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-    // The findings name pages and trees, never values.
-    Ok((found != "ok").then(|| found.lines().next().unwrap_or_default().to_owned()))
-}
-
-fn damage_seen(error: &rusqlite::Error) -> Option<String> {
-    let code = error.sqlite_error_code()?;
-    let is_damage = matches!(code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase);
-    is_damage.then(|| Unwritten::from(error).to_string())
 }
 
 /// Whoever held deliveries of the ledger is gone: nobody else had the file. They are due, and remain suspects.
