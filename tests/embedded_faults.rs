@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::harness::dice::Dice;
 use crate::harness::load::Load;
 use crate::harness::process::Process;
+use crate::harness::strace::{Call, Strace};
 use crate::harness::volume::Volume;
 use crate::harness::{Engine, Options, TestApp, bare_settings, eventually, now_seconds, rounds, terra_says};
 
@@ -44,57 +45,83 @@ async fn f17_a_full_disk_is_answered_503_and_nothing_is_lost() {
     app.end().await;
 }
 
-/// Every 200 that a client sees was written to its socket after an fdatasync of the log that came after its request
-/// was read. What is in one group shares the sync.
+/// The deliveries that were answered 200, in order: the call that wrote each answer, and the id in it.
+fn answers(calls: &[Call]) -> Vec<(&Call, String)> {
+    let id = |call: &Call| {
+        let (_, after) = call.arguments.split_once(r#"\"delivery\":\""#)?;
+        after.get(..36).map(str::to_owned)
+    };
+    let is_answer = |call: &&Call| call.is_write() && call.arguments.contains("HTTP/1.1 200");
+    calls.iter().filter(is_answer).filter_map(|call| Some((call, id(call)?))).collect()
+}
+
+/// True if the row was written to the log of the database, and that log was synced afterwards, all before the answer. The
+/// id is made once the request has been read, so nothing of an earlier one can be meant.
+fn row_is_synced(calls: &[Call], answer: &Call, id: &str) -> bool {
+    let is_log = |call: &&Call| call.file.ends_with("landfall.db-wal");
+    let rows = calls.iter().filter(is_log).filter(|call| call.is_write() && call.arguments.contains(id));
+    let mut syncs = calls.iter().filter(is_log).filter(|call| call.is_sync() && call.is_before(answer));
+    // The first time: what is written again later belongs to somebody else's commit.
+    rows.min_by_key(|row| row.began).is_some_and(|row| syncs.any(|sync| row.is_before(sync)))
+}
+
+/// True if a file named after the delivery was synced, then got its name, and then its folder was synced, all before the
+/// row that points to it was written.
+fn object_is_synced(calls: &[Call], id: &str) -> bool {
+    let is_row =
+        |call: &&Call| call.file.ends_with("landfall.db-wal") && call.is_write() && call.arguments.contains(id);
+    let Some(row) = calls.iter().filter(is_row).min_by_key(|row| row.began) else { return false };
+    let is_folder = |call: &&Call| {
+        call.is_sync()
+            && call.is_before(row)
+            && Path::new(&call.file).parent().is_some_and(|up| up.ends_with("payloads"))
+    };
+    let Some(folder) = calls.iter().filter(is_folder).max_by_key(|sync| sync.began) else { return false };
+    let is_named = |call: &&Call| call.is_rename() && call.is_before(folder) && call.arguments.contains(id);
+    let Some(named) = calls.iter().find(is_named) else { return false };
+    calls.iter().any(|call| call.is_sync() && call.is_before(named) && call.file.contains(id))
+}
+
+/// Of each 200 in the trace of all calls: the row was written to the log after its request was read, and that very log was
+/// synced after this and before the answer. Of a body that is too large for its row, the file and its folder too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f18_every_200_comes_after_the_sync_of_what_it_promises() {
     const DELIVERIES: usize = 60;
-    let dir = tempfile::tempdir().unwrap();
-    let trace = dir.path().join("trace");
+    /// Every so many has a body that goes to the payload store.
+    const LARGE_EVERY: usize = 6;
     let mut app = TestApp::start(Engine::Embedded).await;
     app.send(&run("warm"), &[]).await;
-    let mut tracer = std::process::Command::new("strace")
-        .args(["-f", "-y", "-s", "24", "-e", "trace=read,recvfrom,write,writev,sendto,pwrite64,fdatasync,fsync", "-o"])
-        .arg(&trace)
-        .args(["-p", &app.processes[0].pid().to_string()])
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .expect("strace, which `cargo xtask test` installs");
-    eventually("strace is attached", || async { std::fs::read_to_string(&trace).is_ok_and(|text| !text.is_empty()) })
-        .await;
+    let strace = Strace::attach(app.processes[0].pid()).await;
+    let is_large = |number: usize| number % LARGE_EVERY == LARGE_EVERY - 1;
     for number in 0..DELIVERIES {
-        assert_eq!(app.send(&run(&format!("s{number}")), &[]).await, 200);
-    }
-    std::process::Command::new("kill").args(["-INT", &tracer.id().to_string()]).status().unwrap();
-    tracer.wait().unwrap();
-    let text = std::fs::read_to_string(&trace).unwrap();
-    // One request at a time: between two answers there has to be a sync of the log that succeeded.
-    let (mut answers, mut synced) = (0, false);
-    for line in text.lines() {
-        let is_sync = (line.contains("fdatasync(") || line.contains("fsync(")) && line.contains("landfall.db-wal");
-        let resumed = line.contains("fdatasync resumed") || line.contains("fsync resumed");
-        if (is_sync || resumed) && line.trim_end().ends_with("= 0") {
-            synced = true;
+        let mut body = run(&format!("s{number}"));
+        if is_large(number) {
+            body["padding"] = "x".repeat(70_000).into();
         }
-        if line.contains("HTTP/1.1 200") && line.contains("write")
-            || line.contains("sendto(") && line.contains("HTTP/1.1 200")
-        {
-            assert!(synced, "a 200 before any sync: {line}");
-            answers += 1;
-            synced = false;
-        }
+        assert_eq!(app.send(&body, &[]).await, 200);
     }
-    println!("{answers} answers, each after a sync of its own");
-    assert!(answers >= DELIVERIES, "{answers} answers were seen in the trace");
+    let calls = strace.detach();
+    let answers = answers(&calls);
+    assert_eq!(answers.len(), DELIVERIES, "answers in the trace");
+    for (number, (answer, id)) in answers.iter().enumerate() {
+        assert!(row_is_synced(&calls, answer, id), "delivery {number}, {id}: answered before its row was synced");
+        assert!(!is_large(number) || object_is_synced(&calls, id), "delivery {number}, {id}: its body was not synced");
+    }
+    // What this test would say of a process that syncs everything else.
+    let without = |is_left_out: &dyn Fn(&Call) -> bool| -> Vec<Call> {
+        calls.iter().filter(|call| !is_left_out(call)).cloned().collect()
+    };
+    let no_log = without(&|call| call.is_sync() && call.file.ends_with("-wal"));
+    assert!(answers.iter().all(|(answer, id)| !row_is_synced(&no_log, answer, id)));
+    let no_folder = without(&|call| call.is_sync() && !call.file.contains("landfall.db") && !call.file.contains('#'));
+    let large = || answers.iter().enumerate().filter(|(number, _)| is_large(*number)).map(|(_, (_, id))| id);
+    assert!(large().all(|id| !object_is_synced(&no_folder, id)));
+    println!("{DELIVERIES} answers, each after the sync of its own row, {} of them of a file too", large().count());
     app.processes[0].kill();
     app.start_again().await;
     app.quiet().await;
-    let kept: BTreeSet<String> = app
-        .all("/v1/users/ann/activities")
-        .await
-        .iter()
-        .map(|activity| activity["summary_id"].as_str().unwrap().to_owned())
-        .collect();
+    let activities = app.all("/v1/users/ann/activities").await;
+    let kept: BTreeSet<&str> = activities.iter().map(|activity| activity["summary_id"].as_str().unwrap()).collect();
     assert_eq!(kept.len(), DELIVERIES + 1);
     app.end().await;
 }

@@ -19,6 +19,7 @@ pub mod process;
 #[cfg(feature = "services")]
 pub mod proxy;
 pub mod servers;
+pub mod strace;
 pub mod volume;
 
 use process::Process;
