@@ -11,7 +11,7 @@ use crate::harness::load::Load;
 use crate::harness::process::Process;
 use crate::harness::strace::{Call, Strace};
 use crate::harness::volume::Volume;
-use crate::harness::{Engine, Options, TestApp, bare_settings, eventually, now_seconds, rounds, terra_says};
+use crate::harness::{Engine, Options, SECRET, TestApp, bare_settings, eventually, now_seconds, rounds, terra_says};
 
 const DATABASE: &str = "landfall.db";
 
@@ -404,4 +404,74 @@ async fn f19_a_byte_of_the_log_that_turned_costs_no_accepted_delivery_unnoticed(
     app.quiet().await;
     assert!(served(&app, &names).await.iter().all(is_there));
     app.end().await;
+}
+
+/// What is on the disk turns while the process runs, all but the first page: it takes nothing more, ends with what to do,
+/// and what it had accepted is there once the file is again what it was.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn damage_that_is_met_while_running_ends_every_200_and_the_process_and_nothing_is_overwritten() {
+    const PAGE_BYTES: usize = 4_096;
+    let mut app = TestApp::start(Engine::Embedded).await;
+    app.settings.insert("LANDFALL_PUBLIC_ADDR".into(), app.public.to_string());
+    app.settings.insert("LANDFALL_INTERNAL_ADDR".into(), app.internal.to_string());
+    let mut accepted: Vec<String> = (0..20).map(|number| format!("before{number}")).collect();
+    for name in &accepted {
+        assert_eq!(app.send(&run(name), &[]).await, 200);
+    }
+    app.quiet().await;
+    // Started anew, so that all of it is in the file and little of it in memory.
+    app.end_process().await;
+    app.start_again().await;
+    let dir = Path::new(&app.settings["LANDFALL_DATA_DIR"]).to_owned();
+    let good = std::fs::read(dir.join(DATABASE)).unwrap();
+    let mut turned = good.clone();
+    turned[PAGE_BYTES..].fill(0x5a);
+    write_over(&dir.join(DATABASE), &turned);
+
+    let begun = Instant::now();
+    let mut refused = 0;
+    while app.processes[0].is_alive() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "neither notices nor ends");
+        let name = format!("after{}", accepted.len() + refused);
+        let knows = app.processes[0].log().contains("the database is damaged");
+        let ready = app.http.get(app.api("/readyz")).send().await.map(|answer| answer.status().as_u16());
+        assert!(!knows || ready.is_err() || ready.is_ok_and(|status| status == 503), "ready with a damaged database");
+        let body = run(&name).to_string();
+        let signature = simulator::sign(SECRET, now_seconds(), body.as_bytes());
+        let request = app.http.post(app.webhook_url()).header("x-terra-signature", signature).body(body);
+        match request.send().await.map(|answer| answer.status().as_u16()) {
+            Ok(200) => {
+                assert!(!knows && refused == 0, "a 200 after the damage was noticed");
+                accepted.push(name);
+            }
+            Ok(status) => {
+                assert_eq!(status, 503);
+                refused += 1;
+            }
+            Err(_) => assert!(knows || !app.processes[0].is_alive(), "no answer, and it goes on"),
+        }
+    }
+    assert_eq!(app.processes[0].wait().await, Some(1));
+    let said = app.processes[0].log();
+    assert!(said.contains("turned out to be damaged") && said.contains("backup"), "{said}");
+    assert!(std::fs::read(dir.join(DATABASE)).unwrap() == turned, "the damaged file was written to");
+
+    // With what was accepted meanwhile in the log beside it, it is not taken for good by the next start either.
+    let left = files(&dir);
+    let (code, said) = serve_on(&left).await;
+    assert!(code == 1 && said.contains("is damaged"), "{said}");
+    write_over(&dir.join(DATABASE), &good);
+    app.start_again().await;
+    app.quiet().await;
+    let activities = app.all("/v1/users/ann/activities").await;
+    let kept: BTreeSet<&str> = activities.iter().map(|activity| activity["summary_id"].as_str().unwrap()).collect();
+    assert!(accepted.iter().all(|name| kept.contains(name.as_str())), "{accepted:?}, of which {kept:?}");
+    println!("noticed after {} more deliveries and {:?}, {refused} refused", accepted.len() - 20, begun.elapsed());
+    app.end().await;
+}
+
+/// In place: the process has the file open.
+fn write_over(path: &Path, bytes: &[u8]) {
+    use std::os::unix::fs::FileExt;
+    std::fs::File::options().write(true).open(path).unwrap().write_all_at(bytes, 0).unwrap();
 }

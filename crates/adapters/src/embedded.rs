@@ -12,13 +12,14 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
-mod damage;
+pub(crate) mod damage;
 pub(crate) mod lanes;
 pub(crate) mod readers;
 mod wal;
 pub(crate) mod writer;
 
 use crate::store::SCHEMA_VERSION;
+use damage::Notice;
 use lanes::Lanes;
 use readers::Readers;
 use writer::{Unwritten, Writer};
@@ -54,6 +55,8 @@ pub struct Embedded {
     pub(crate) writer: Writer,
     pub(crate) readers: Readers,
     pub(crate) lanes: Arc<Lanes>,
+    dir: PathBuf,
+    notice: Arc<Notice>,
     /// Versions that opening applied, until somebody asks.
     migrated: Mutex<Vec<u32>>,
 }
@@ -73,6 +76,12 @@ pub enum EmbeddedError {
          with `landfall recover`", dir.display()
     )]
     Damaged { dir: PathBuf, what: String },
+    #[error(
+        "the database in {} turned out to be damaged ({what}), and nothing more was written to it: copy the directory \
+         away, then put a backup in its place, or rescue what can be read with `sqlite3 landfall.db .recover`. What \
+         Terra sent meanwhile comes back with `landfall recover`", dir.display()
+    )]
+    DamagedInUse { dir: PathBuf, what: String },
     #[error("migrate the database in {}", dir.display())]
     Migration { dir: PathBuf, source: Box<refinery::Error> },
 }
@@ -103,9 +112,10 @@ impl Embedded {
             .map_err(|source| EmbeddedError::Migration { dir: dir.to_owned(), source: Box::new(source) })?;
         end_leases(&connection).map_err(database)?;
         let lanes = Arc::new(Lanes::load(&connection).map_err(database)?);
-        let readers = Readers::open(|| open_reader(&path)).map_err(database)?;
-        let writer = Writer::start(connection, lock).map_err(failed)?;
-        Ok(Arc::new(Embedded { writer, readers, lanes, migrated: Mutex::new(migrated) }))
+        let notice = Arc::<Notice>::default();
+        let readers = Readers::open(notice.clone(), || open_reader(&path)).map_err(database)?;
+        let writer = Writer::start(connection, lock, notice.clone()).map_err(failed)?;
+        Ok(Arc::new(Embedded { writer, readers, lanes, dir: dir.to_owned(), notice, migrated: Mutex::new(migrated) }))
     }
 
     /// Waits for what was handed to the writer, copies the log into the file, and ends the writer. Everything after
@@ -114,8 +124,14 @@ impl Embedded {
         self.writer.close().await;
     }
 
+    /// Answers once damage was met, if ever: the process can do no more good. Nothing is written from then on.
+    pub async fn damaged(&self) -> EmbeddedError {
+        EmbeddedError::DamagedInUse { dir: self.dir.clone(), what: self.notice.wait().await.to_owned() }
+    }
+
     /// Answers if the file can be read, and if the disk takes a page: a full one is found out before a webhook is.
     pub(crate) async fn ping(&self) -> Result<(), Unwritten> {
+        self.notice.check()?;
         if self.writer.is_refused() {
             return Err(Unwritten::Disk("it refused a group a moment ago".into()));
         }

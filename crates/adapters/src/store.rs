@@ -62,6 +62,9 @@ pub enum StoreError {
     /// The schema is not the one this binary knows.
     #[error("the schema does not fit: {0}")]
     Incompatible(String),
+    /// What is on the disk is not what was written: nothing helps but to mend it.
+    #[error("the store is damaged: {0}")]
+    Damaged(String),
     /// A page cursor that this store did not give out.
     #[error("the cursor is not one of ours")]
     BadCursor,

@@ -1,6 +1,7 @@
 //! Start and stop: signals, a soft stop, then a hard one. The only place that spawns tasks.
 
 use std::future::Future;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -20,6 +21,8 @@ pub(crate) struct Lifecycle {
     /// The adapters' own tasks outlive ours: a request that is being answered still needs its confirm.
     pub(crate) adapters: TaskTracker,
     pub(crate) stop_adapters: CancellationToken,
+    /// Why the process stops by itself, if it does.
+    failure: Arc<OnceLock<String>>,
 }
 
 impl Lifecycle {
@@ -35,6 +38,21 @@ impl Lifecycle {
                 warn!(%error, "cannot watch signals");
             }
         });
+    }
+
+    /// The soft stop, because the process can do no more good.
+    pub(crate) fn fail(&self, why: String) {
+        // The first reason is the one to mend.
+        self.failure.set(why).ok();
+        self.stop.cancel();
+    }
+
+    /// An error if it was we who ended this.
+    pub(crate) fn outcome(&self) -> anyhow::Result<()> {
+        match self.failure.get() {
+            Some(why) => Err(anyhow::anyhow!("{why}")),
+            None => Ok(()),
+        }
     }
 
     /// Lets our tasks finish what they hold, within `grace`.

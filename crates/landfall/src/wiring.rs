@@ -60,6 +60,7 @@ pub(crate) fn open(config: &Config, lifecycle: &Lifecycle) -> anyhow::Result<Por
     let (queue, store): (Arc<dyn Queue>, Arc<dyn Store>) = match &config.engines {
         Engines::Embedded => {
             let embedded = open_embedded(config)?;
+            lifecycle.adapters.spawn(end_when_damaged(embedded.clone(), lifecycle.clone()));
             (Arc::new(EmbeddedQueue::new(embedded.clone())), Arc::new(EmbeddedStore::new(embedded, policy)))
         }
         Engines::Cluster { .. } => {
@@ -96,6 +97,14 @@ fn open_embedded(config: &Config) -> anyhow::Result<Arc<Embedded>> {
         }
         anyhow::Error::new(error).context(format!("open the data dir {dir}"))
     })
+}
+
+/// Damage that is met while the process runs: the next start says what there is to do, or finds nothing wrong.
+async fn end_when_damaged(embedded: Arc<Embedded>, lifecycle: Lifecycle) {
+    tokio::select! {
+        error = embedded.damaged() => lifecycle.fail(error.to_string()),
+        () = lifecycle.stop_adapters.cancelled() => {}
+    }
 }
 
 /// The store alone, for commands that need no queue. The embedded one migrates itself and is locked by its process, so

@@ -1,10 +1,13 @@
-//! Whether the database is whole: looked at before anything may write to it.
+//! Whether the database is whole: looked at before anything may write to it, and noticed while it is in use.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
+use tokio_util::sync::CancellationToken;
 
+use super::writer::Unwritten;
 use super::{common, wal};
 
 /// What is wrong with the structure of the file, if anything: a damaged one must not be written to. Reads every page,
@@ -34,10 +37,68 @@ pub(super) fn examine(path: &Path) -> rusqlite::Result<Option<String>> {
 }
 
 /// What SQLite says where it met a page that is not what it wrote, or that the disk cannot read any more.
-pub(super) fn of(error: &rusqlite::Error) -> Option<String> {
+pub(crate) fn of(error: &rusqlite::Error) -> Option<String> {
     const READ_FAILED: [i32; 2] = [ffi::SQLITE_IOERR_READ, ffi::SQLITE_IOERR_CORRUPTFS];
     let error = error.sqlite_error()?;
     let is_damage = matches!(error.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
         || READ_FAILED.contains(&error.extended_code);
     is_damage.then(|| error.to_string())
+}
+
+/// An error that may come of damage.
+pub(crate) trait Damaging {
+    fn damage(&self) -> Option<String>;
+}
+
+impl Damaging for rusqlite::Error {
+    fn damage(&self) -> Option<String> {
+        of(self)
+    }
+}
+
+impl Damaging for Unwritten {
+    fn damage(&self) -> Option<String> {
+        if let Unwritten::Damaged(what) = self { Some(what.clone()) } else { None }
+    }
+}
+
+/// Damage that was met while the database was in use. From then on nothing is written to it: what is still whole shall
+/// stay so, and nobody is promised anything.
+#[derive(Default)]
+pub(crate) struct Notice {
+    what: OnceLock<String>,
+    told: CancellationToken,
+}
+
+impl Notice {
+    pub(crate) fn note(&self, damage: Option<String>) {
+        let Some(damage) = damage else { return };
+        if self.what.set(damage).is_ok() {
+            let reason = self.seen().unwrap_or_default();
+            tracing::error!(reason, "the database is damaged: nothing more is written to it");
+            self.told.cancel();
+        }
+    }
+
+    /// Passes a result on, and notes what its error may tell.
+    pub(crate) fn noting<T, E: Damaging>(&self, result: Result<T, E>) -> Result<T, E> {
+        self.note(result.as_ref().err().and_then(Damaging::damage));
+        result
+    }
+
+    pub(crate) fn seen(&self) -> Option<&str> {
+        self.what.get().map(String::as_str)
+    }
+
+    pub(crate) fn check(&self) -> Result<(), Unwritten> {
+        match self.seen() {
+            Some(what) => Err(Unwritten::Damaged(what.to_owned())),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) async fn wait(&self) -> &str {
+        self.told.cancelled().await;
+        self.seen().unwrap_or_default()
+    }
 }

@@ -6,23 +6,33 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
+use super::damage::{Damaging, Notice};
+
 /// Readers beside each other: enough for a page of the dashboard while a worker leases jobs.
 const READERS: usize = 3;
 
 pub(crate) struct Readers {
     idle: Arc<Mutex<Vec<Connection>>>,
     permits: Arc<Semaphore>,
+    notice: Arc<Notice>,
 }
 
 impl Readers {
-    pub(crate) fn open(open: impl Fn() -> rusqlite::Result<Connection>) -> rusqlite::Result<Self> {
+    pub(crate) fn open(notice: Arc<Notice>, open: impl Fn() -> rusqlite::Result<Connection>) -> rusqlite::Result<Self> {
         let connections = (0..READERS).map(|_| open()).collect::<rusqlite::Result<Vec<_>>>()?;
-        Ok(Readers { idle: Arc::new(Mutex::new(connections)), permits: Arc::new(Semaphore::new(READERS)) })
+        Ok(Readers { idle: Arc::new(Mutex::new(connections)), permits: Arc::new(Semaphore::new(READERS)), notice })
     }
 
     /// Runs `work` on a thread that may block. It sees everything that was committed before. A panic of `work` goes on
     /// in the caller.
-    pub(crate) async fn read<T: Send + 'static>(&self, work: impl FnOnce(&mut Connection) -> T + Send + 'static) -> T {
+    pub(crate) async fn read<T, E>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: Damaging + Send + 'static,
+    {
         let permit = self.permits.clone().acquire_owned().await.expect("invariant: this semaphore is never closed");
         let idle = self.idle.clone();
         let task = tokio::task::spawn_blocking(move || {
@@ -34,7 +44,7 @@ impl Readers {
             answer
         });
         match task.await {
-            Ok(answer) => answer,
+            Ok(answer) => self.notice.noting(answer),
             Err(failed) => match failed.try_into_panic() {
                 Ok(panic) => resume_unwind(panic),
                 // The runtime ends, and this task with it.

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
+use super::damage::{self, Damaging, Notice};
+
 mod group;
 
 /// Operations that may wait for the thread.
@@ -31,10 +33,16 @@ pub(crate) enum Unwritten {
     /// The disk is full or broken; the text is SQLite's name of the failure.
     #[error("the disk refused a commit: {0}")]
     Disk(String),
+    /// What is on the disk is not what was written; the text is SQLite's.
+    #[error("the database is damaged: {0}")]
+    Damaged(String),
 }
 
 impl From<&rusqlite::Error> for Unwritten {
     fn from(error: &rusqlite::Error) -> Self {
+        if let Some(what) = damage::of(error) {
+            return Unwritten::Damaged(what);
+        }
         Unwritten::Disk(error.sqlite_error().map_or_else(|| "not a database error".into(), ToString::to_string))
     }
 }
@@ -86,6 +94,8 @@ enum Message {
 trait Operation: Send {
     fn undo(&self) -> Undo;
     fn size_bytes(&self) -> usize;
+    /// The damage that it met, once it has run.
+    fn damage(&self) -> Option<String>;
     /// True if its effects may stay.
     fn run(&mut self, connection: &mut Connection) -> bool;
     /// Answers the caller, after the commit.
@@ -106,7 +116,7 @@ struct Task<T, E, W, S> {
 impl<T, E, W, S> Operation for Task<T, E, W, S>
 where
     T: Send,
-    E: From<Unwritten> + Send,
+    E: From<Unwritten> + Damaging + Send,
     W: FnOnce(&mut Connection) -> Result<T, E> + Send,
     S: FnOnce(Outcome<T, E>) + Send,
 {
@@ -116,6 +126,10 @@ where
 
     fn size_bytes(&self) -> usize {
         self.size_bytes
+    }
+
+    fn damage(&self) -> Option<String> {
+        if let Some(Ok(Err(error))) = &self.outcome { error.damage() } else { None }
     }
 
     fn run(&mut self, connection: &mut Connection) -> bool {
@@ -139,12 +153,12 @@ where
 
 impl Writer {
     /// Starts the thread. It owns the connection and the lock on the directory, and gives both up when it ends.
-    pub(crate) fn start(connection: Connection, lock: File) -> std::io::Result<Writer> {
+    pub(crate) fn start(connection: Connection, lock: File, notice: Arc<Notice>) -> std::io::Result<Writer> {
         let (sender, inbox) = mpsc::channel(WAITING_MAX);
         let refusal = Arc::<Refusal>::default();
         let noted = refusal.clone();
         let thread = std::thread::Builder::new().name("landfall-writer".into()).spawn(move || {
-            let ended = group::serve(connection, inbox, &noted);
+            let ended = group::serve(connection, inbox, &noted, &notice);
             // Whoever is told of the end may open the directory again.
             drop(lock);
             for told in ended {
@@ -160,7 +174,7 @@ impl Writer {
     pub(crate) async fn write<T, E, W>(&self, work: W) -> Result<T, E>
     where
         T: Send + 'static,
-        E: From<Unwritten> + Send + 'static,
+        E: From<Unwritten> + Damaging + Send + 'static,
         W: FnOnce(&mut Connection) -> Result<T, E> + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
@@ -187,7 +201,7 @@ impl Writer {
     ) -> Result<(), Unwritten>
     where
         T: Send + 'static,
-        E: From<Unwritten> + Send + 'static,
+        E: From<Unwritten> + Damaging + Send + 'static,
         W: FnOnce(&mut Connection) -> Result<T, E> + Send + 'static,
         S: FnOnce(Outcome<T, E>) + Send + 'static,
     {
@@ -239,7 +253,7 @@ impl Drop for Writer {
 fn message<T, E, W, S>(undo: Undo, size_bytes: usize, work: W, settle: S) -> Message
 where
     T: Send + 'static,
-    E: From<Unwritten> + Send + 'static,
+    E: From<Unwritten> + Damaging + Send + 'static,
     W: FnOnce(&mut Connection) -> Result<T, E> + Send + 'static,
     S: FnOnce(Outcome<T, E>) + Send + 'static,
 {

@@ -56,12 +56,12 @@ impl Queue for EmbeddedQueue {
         let ids = lanes.clone();
         let insert = move |connection: &mut Connection| {
             let row = params![ids.next_id(), lane.label(), enqueued_ms, delivery, job.body.0.as_ref()];
-            connection.prepare_cached(INSERT)?.execute(row)?;
-            Ok(())
+            let inserted = connection.prepare_cached(INSERT).and_then(|mut statement| statement.execute(row));
+            inserted.map(drop).map_err(|error| Unwritten::from(&error))
         };
         let (answer, answered) = oneshot::channel();
-        let settle = move |outcome: Outcome<(), Failed>| {
-            let result = outcome.unwrap_or(Err(Failed(PublishError::Disk))).map_err(|failed| failed.0);
+        let settle = move |outcome: Outcome<(), Unwritten>| {
+            let result = outcome.map_or(Err(PublishError::Disk), |written| written.map_err(unpublished));
             if result.is_ok() {
                 lanes.published(lane);
             }
@@ -70,7 +70,7 @@ impl Queue for EmbeddedQueue {
         };
         let submitted =
             self.embedded.writer.submit(Undo::Statement, size_bytes, PUBLISH_WAIT_MAX, insert, settle).await;
-        submitted.map_err(|unwritten| Failed::from(unwritten).0)?;
+        submitted.map_err(unpublished)?;
         answered.await.unwrap_or(Err(PublishError::Unavailable))
     }
 
@@ -113,22 +113,11 @@ impl Queue for EmbeddedQueue {
     }
 }
 
-/// A failed publish.
-struct Failed(PublishError);
-
-impl From<Unwritten> for Failed {
-    fn from(unwritten: Unwritten) -> Self {
-        Failed(match unwritten {
-            Unwritten::Closed => PublishError::Unavailable,
-            Unwritten::Busy => PublishError::Busy,
-            Unwritten::Disk(_) => PublishError::Disk,
-        })
-    }
-}
-
-impl From<rusqlite::Error> for Failed {
-    fn from(_: rusqlite::Error) -> Self {
-        Failed(PublishError::Disk)
+fn unpublished(unwritten: Unwritten) -> PublishError {
+    match unwritten {
+        Unwritten::Closed => PublishError::Unavailable,
+        Unwritten::Busy => PublishError::Busy,
+        Unwritten::Disk(_) | Unwritten::Damaged(_) => PublishError::Disk,
     }
 }
 

@@ -100,7 +100,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     demo_handle.stop(false).await;
     simulator.stop().await;
     running.end().await;
-    Ok(())
+    lifecycle.outcome()
 }
 
 struct Urls {

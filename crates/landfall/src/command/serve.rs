@@ -55,7 +55,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         lifecycle.stop.cancelled().await;
     }
     running.end().await;
-    work
+    work.and_then(|()| lifecycle.outcome())
 }
 
 /// `--migrate`: schema and topology, waiting for what is not there yet.

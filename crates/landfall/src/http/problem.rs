@@ -106,7 +106,7 @@ impl ResponseError for Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Problem {
         match error {
-            StoreError::Unavailable(cause) => {
+            StoreError::Unavailable(cause) | StoreError::Damaged(cause) => {
                 warn!(cause, "the store did not answer a request of the API");
                 Problem::unavailable(
                     "store_unavailable",

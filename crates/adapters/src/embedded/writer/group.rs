@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 
 use fail::fail_point;
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Message, Operation, Refusal, Undo, Unwritten};
+use crate::embedded::damage::Notice;
 
 /// What one commit may carry: after any of these the group is closed, so that nobody waits long for the others.
 const GROUP_OPERATIONS_MAX: usize = 512;
@@ -21,11 +23,12 @@ pub(super) fn serve(
     mut connection: Connection,
     mut inbox: mpsc::Receiver<Message>,
     refusal: &Refusal,
+    notice: &Notice,
 ) -> Vec<oneshot::Sender<()>> {
     let mut ended = Vec::new();
     while let Some(first) = inbox.blocking_recv() {
         match first {
-            Message::Run(operation) => ended.extend(run_group(&mut connection, operation, &mut inbox, refusal)),
+            Message::Run(operation) => ended.extend(run_group(&mut connection, operation, &mut inbox, refusal, notice)),
             Message::Stop(sender) => ended.push(sender),
         }
         if !ended.is_empty() {
@@ -33,7 +36,11 @@ pub(super) fn serve(
             inbox.close();
         }
     }
-    checkpoint(&connection);
+    if notice.seen().is_none() {
+        checkpoint(&connection);
+    } else if let Err(error) = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true) {
+        tracing::warn!(reason = %Unwritten::from(&error), "closing may copy the log into a damaged database");
+    }
     ended
 }
 
@@ -50,20 +57,21 @@ fn run_group(
     first: Box<dyn Operation>,
     inbox: &mut mpsc::Receiver<Message>,
     refusal: &Refusal,
+    notice: &Notice,
 ) -> Option<oneshot::Sender<()>> {
-    let mut group = Group::begin(connection);
-    group.run(connection, first);
+    let mut group = Group::begin(connection, notice);
+    group.run(connection, first, notice);
     while group.has_room() {
         match inbox.try_recv() {
-            Ok(Message::Run(operation)) => group.run(connection, operation),
+            Ok(Message::Run(operation)) => group.run(connection, operation, notice),
             Ok(Message::Stop(sender)) => {
-                group.finish(connection, refusal);
+                group.finish(connection, refusal, notice);
                 return Some(sender);
             }
             Err(_nothing_waits) => break,
         }
     }
-    group.finish(connection, refusal);
+    group.finish(connection, refusal, notice);
     None
 }
 
@@ -77,8 +85,9 @@ struct Group {
 }
 
 impl Group {
-    fn begin(connection: &Connection) -> Group {
-        Group { state: execute(connection, "BEGIN IMMEDIATE"), ran: Vec::new(), size_bytes: 0, begun: Instant::now() }
+    fn begin(connection: &Connection, notice: &Notice) -> Group {
+        let state = notice.check().and_then(|()| notice.noting(execute(connection, "BEGIN IMMEDIATE")));
+        Group { state, ran: Vec::new(), size_bytes: 0, begun: Instant::now() }
     }
 
     /// A transaction that is lost takes no more operations: the next group gets a new one.
@@ -89,16 +98,19 @@ impl Group {
             && self.begun.elapsed() < GROUP_TIME_MAX
     }
 
-    fn run(&mut self, connection: &mut Connection, mut operation: Box<dyn Operation>) {
+    fn run(&mut self, connection: &mut Connection, mut operation: Box<dyn Operation>, notice: &Notice) {
         self.size_bytes += operation.size_bytes();
         if self.state.is_ok() {
-            self.state = match operation.undo() {
+            let state = match operation.undo() {
                 Undo::Statement => {
                     operation.run(connection);
                     Ok(())
                 }
                 Undo::Savepoint => run_under_savepoint(connection, operation.as_mut()),
             };
+            // Whatever of the group read before may have been wrong too.
+            notice.note(operation.damage());
+            self.state = notice.noting(state).and_then(|()| notice.check());
             // A full or broken disk makes SQLite undo the whole transaction by itself.
             if self.state.is_ok() && connection.is_autocommit() {
                 self.state = Err(Unwritten::Disk("the transaction was undone".into()));
@@ -107,14 +119,17 @@ impl Group {
         self.ran.push(operation);
     }
 
-    fn finish(self, connection: &Connection, refusal: &Refusal) {
+    fn finish(self, connection: &Connection, refusal: &Refusal, notice: &Notice) {
         fail_point!("group_written_not_synced", |_| std::process::abort());
-        let committed = self.state.and_then(|()| execute(connection, "COMMIT"));
+        let may_commit = self.state.and_then(|()| notice.check());
+        let committed = may_commit.and_then(|()| notice.noting(execute(connection, "COMMIT")));
         fail_point!("group_synced_before_answer", |_| std::process::abort());
         refusal.note(&committed, self.size_bytes);
         if let Err(reason) = &committed {
-            // Said here once for all of them: a caller learns only that the disk refused.
-            tracing::error!(%reason, operations = self.ran.len(), "could not write to the database");
+            // Said here once for all of them, and damage once for all groups: a caller learns only that it was refused.
+            if notice.seen().is_none() {
+                tracing::error!(%reason, operations = self.ran.len(), "could not write to the database");
+            }
             if !connection.is_autocommit() {
                 // Should even this fail, the next group cannot begin and says so.
                 execute(connection, "ROLLBACK").ok();

@@ -23,7 +23,7 @@ impl Bench {
         connection.pragma_update(None, "journal_mode", "WAL").unwrap();
         connection.execute_batch("CREATE TABLE number (value INTEGER PRIMARY KEY, filler BLOB) STRICT").unwrap();
         let lock = File::create(scratch.path().join("lock")).unwrap();
-        Bench { writer: Arc::new(Writer::start(connection, lock).unwrap()), scratch }
+        Bench { writer: Arc::new(Writer::start(connection, lock, Arc::default()).unwrap()), scratch }
     }
 
     async fn insert(&self, value: i64) -> Result<(), Failure> {
@@ -66,6 +66,12 @@ enum Failure {
 impl From<Unwritten> for Failure {
     fn from(unwritten: Unwritten) -> Self {
         Failure::Unwritten(unwritten)
+    }
+}
+
+impl Damaging for Failure {
+    fn damage(&self) -> Option<String> {
+        if let Failure::Unwritten(unwritten) = self { unwritten.damage() } else { None }
     }
 }
 
@@ -185,4 +191,25 @@ async fn closing_finishes_what_was_handed_over_and_refuses_the_rest() {
     assert_eq!(bench.stored(), [1]);
     assert!(!bench.scratch.path().join("bench.db-wal").exists(), "the log is in the file");
     bench.writer.close().await;
+}
+
+#[tokio::test]
+async fn after_damage_was_met_nothing_is_committed_any_more() {
+    let bench = Bench::new();
+    bench.insert(1).await.unwrap();
+    let held = bench.hold().await;
+    let (answer, answered) = oneshot::channel();
+    let settle = move |outcome: Outcome<(), Failure>| answer.send(outcome.unwrap()).unwrap();
+    bench.writer.submit(Undo::Statement, 1, PATIENCE, |connection| insert(connection, 2), settle).await.unwrap();
+    let damage = || Unwritten::Damaged("database disk image is malformed".into());
+    let meets = bench.writer.write(move |_| Err::<(), _>(Failure::Unwritten(damage())));
+    let (met, ()) = tokio::join!(meets, async move { drop(held) });
+    assert_eq!(met, Err(Failure::Unwritten(damage())));
+    assert_eq!(bench.insert(3).await, Err(Failure::Unwritten(damage())));
+    answered.await.unwrap().ok();
+    assert!(!bench.stored().contains(&3));
+    let log = bench.scratch.path().join("bench.db-wal");
+    let before = std::fs::read(&log).unwrap();
+    bench.writer.close().await;
+    assert!(std::fs::read(&log).is_ok_and(|after| after == before), "nor is the log copied into a damaged file");
 }
