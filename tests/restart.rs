@@ -12,6 +12,8 @@ const RECEIVERS: usize = 2;
 /// Times that each receiver is replaced.
 const ROUNDS: usize = 2;
 const ENDED_WITHIN: Duration = Duration::from_secs(10);
+/// However slow the answers are, of each of the two loads.
+const PER_SECOND: u32 = 100;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f23_a_rolling_restart_behind_a_balancer_fails_no_request() {
@@ -27,11 +29,16 @@ async fn f23_a_rolling_restart_behind_a_balancer_fails_no_request() {
     let balancer = Balancer::start(receivers.clone()).await;
     until_ready(&balancer, &receivers).await;
     app.public = balancer.addr;
-    let mut load = Load::start(&app);
+    // Terra keeps its connections. One load has them to a balancer that passes bytes on, one to every receiver itself.
+    let through = app.webhook_url();
+    let choose = balancer.choose();
+    let direct = move || format!("http://{}/webhooks/terra", choose());
+    let mut loads =
+        [Load::kept("through", move || through.clone(), PER_SECOND), Load::kept("direct", direct, PER_SECOND)];
     let mut slowest = Duration::ZERO;
     for _ in 0..ROUNDS {
         for (number, receiver) in receivers.iter().enumerate() {
-            load.more(200, 100).await;
+            more(&loads).await;
             let asked = Instant::now();
             app.processes[number].terminate();
             assert_eq!(app.processes[number].wait().await, Some(0), "{}", app.processes[number].log());
@@ -44,13 +51,29 @@ async fn f23_a_rolling_restart_behind_a_balancer_fails_no_request() {
             until_ready(&balancer, &receivers).await;
         }
     }
-    load.more(200, 100).await;
-    load.stop().await;
-    println!("{} restarts, the slowest end {slowest:?}: {:?}", ROUNDS * RECEIVERS, load.statuses());
-    assert!(load.statuses().keys().all(|status| *status == 200), "{:?}", load.statuses());
+    more(&loads).await;
+    for load in &mut loads {
+        load.stop().await;
+    }
+    let statuses = loads.each_ref().map(Load::statuses);
+    println!(
+        "{} restarts, the slowest end {slowest:?}: through the balancer {:?}, directly {:?}",
+        ROUNDS * RECEIVERS,
+        statuses[0],
+        statuses[1]
+    );
+    assert!(statuses.iter().all(|found| found.keys().all(|status| *status == 200)), "{statuses:?}");
     assert!(slowest <= ENDED_WITHIN, "{slowest:?}");
-    load.check(&app).await;
+    for load in &loads {
+        load.check(&app).await;
+    }
     app.end().await;
+}
+
+async fn more(loads: &[Load]) {
+    for load in loads {
+        load.more(200, 100).await;
+    }
 }
 
 async fn until_ready(balancer: &Balancer, receivers: &[Backend]) {

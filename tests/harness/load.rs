@@ -15,6 +15,10 @@ const SENDERS: usize = 4;
 const USERS: u64 = 5;
 const TRIES: u32 = 3;
 
+/// Connections that one sender keeps.
+#[cfg(feature = "services")]
+const KEPT: usize = 20;
+
 /// Not as fast as a closed port refuses.
 const TRY_AGAIN_SOON: Duration = Duration::from_millis(10);
 /// What is sent at a steady rate is sent again as Terra does, later.
@@ -82,23 +86,42 @@ impl Load {
 
     /// So many deliveries a second to `url`, however long the answers take. `name` tells loads of one test apart.
     pub fn steady(app: &TestApp, name: &str, url: String, per_second: u32) -> Self {
+        Self::paced(vec![app.http.clone()], name, move || url.clone(), per_second)
+    }
+
+    /// The same over connections that are kept, each of them used in turn: none lies idle for longer than a second.
+    /// `url` is asked before each delivery.
+    #[cfg(feature = "services")]
+    pub fn kept(name: &str, url: impl Fn() -> String + Send + 'static, per_second: u32) -> Self {
+        let one = || reqwest::Client::builder().pool_max_idle_per_host(1).build().unwrap();
+        Self::paced((0..KEPT).map(|_| one()).collect(), name, url, per_second)
+    }
+
+    fn paced(
+        clients: Vec<reqwest::Client>,
+        name: &str,
+        url: impl Fn() -> String + Send + 'static,
+        per_second: u32,
+    ) -> Self {
         let noted = Noted::default();
-        let sender = Sender {
-            http: app.http.clone(),
-            url,
-            name: name.into(),
-            padding: String::new(),
-            pause: TRY_AGAIN_LATER,
-            noted: noted.clone(),
-        };
+        let stop = noted.stop.clone();
+        let (name, to_note) = (name.to_owned(), noted.clone());
         let mut senders = JoinSet::new();
         senders.spawn(async move {
             let mut deliveries = JoinSet::new();
             let mut beat = interval(Duration::from_secs(1) / per_second);
             beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            while !sender.noted.stop.load(Ordering::SeqCst) {
+            let mut turns = clients.iter().cycle();
+            while !stop.load(Ordering::SeqCst) {
                 beat.tick().await;
-                let sender = sender.clone();
+                let sender = Sender {
+                    http: turns.next().unwrap().clone(),
+                    url: url(),
+                    name: name.clone(),
+                    padding: String::new(),
+                    pause: TRY_AGAIN_LATER,
+                    noted: to_note.clone(),
+                };
                 deliveries.spawn(async move { sender.deliver().await });
                 while deliveries.try_join_next().is_some() {}
             }
