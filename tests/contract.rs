@@ -1,4 +1,4 @@
 //! Contract suites: one per port, run against every implementation of it.
 
 mod queue;
-mod store;
+pub(crate) mod store;

@@ -33,6 +33,7 @@ mod doctor;
 mod drift;
 mod embedded_faults;
 mod erase;
+mod erase_waiting;
 mod export;
 mod faults;
 mod fetch;

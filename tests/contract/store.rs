@@ -1,7 +1,7 @@
 //! One suite for every implementation of the store.
 
 #[cfg(feature = "services")]
-mod database;
+pub(crate) mod database;
 #[cfg(feature = "services")]
 mod postgres;
 
@@ -24,7 +24,7 @@ mod resolver;
 mod sessions;
 mod silence;
 mod support;
-mod tables;
+pub(crate) mod tables;
 mod usage;
 mod why;
 

@@ -59,7 +59,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    async fn connect(url: &str) -> Self {
+    pub(crate) async fn connect(url: &str) -> Self {
         let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
         let mut driver = tokio::task::JoinSet::new();
         // A server that ends this connection, as it does when the database goes, is no news here.

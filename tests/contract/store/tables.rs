@@ -1,6 +1,7 @@
 //! What stands in the tables, past the store: every row of every table as text, on either engine.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use rusqlite::types::ValueRef;
 
@@ -15,11 +16,7 @@ impl Sandbox {
         if let Some(database) = &self.database {
             return database.client().await.tables().await;
         }
-        let database = self.open();
-        let names = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'";
-        let mut statement = database.prepare(names).unwrap();
-        let names: Vec<String> = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
-        names.into_iter().map(|name| (name.clone(), rows(&database, &name))).collect()
+        of_file(&self.file())
     }
 
     /// Runs a statement that both engines understand.
@@ -28,13 +25,7 @@ impl Sandbox {
         if let Some(database) = &self.database {
             return database.client().await.run(sql).await;
         }
-        self.open().execute_batch(sql).unwrap();
-    }
-
-    fn open(&self) -> rusqlite::Connection {
-        let database = rusqlite::Connection::open(self.file()).unwrap();
-        database.busy_timeout(std::time::Duration::from_secs(10)).unwrap();
-        database
+        open(&self.file()).execute_batch(sql).unwrap();
     }
 
     fn file(&self) -> std::path::PathBuf {
@@ -47,6 +38,21 @@ impl Sandbox {
         let files = dir.map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
         Some(files.flat_map(|path| std::fs::read(path).unwrap()).collect())
     }
+}
+
+/// What an embedded store holds, whoever works on it meanwhile.
+pub(crate) fn of_file(file: &Path) -> Tables {
+    let database = open(file);
+    let names = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'";
+    let mut statement = database.prepare(names).unwrap();
+    let names: Vec<String> = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    names.into_iter().map(|name| (name.clone(), rows(&database, &name))).collect()
+}
+
+fn open(file: &Path) -> rusqlite::Connection {
+    let database = rusqlite::Connection::open(file).unwrap();
+    database.busy_timeout(std::time::Duration::from_secs(10)).unwrap();
+    database
 }
 
 fn rows(database: &rusqlite::Connection, table: &str) -> Vec<String> {
