@@ -1,18 +1,24 @@
 //! Kill -9 at random moments under load: every delivery that was answered 200 has its effect exactly once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::task::JoinSet;
 
 use crate::harness::dice::Dice;
+use crate::harness::load::Load;
 use crate::harness::process::Process;
-use crate::harness::{Engine, SECRET, TestApp, eventually, now_seconds, rounds, terra_says, within};
+use crate::harness::servers::Addresses;
+use crate::harness::{Engine, Options, SECRET, TestApp, eventually, now_seconds, rounds, terra_says, within};
 
-crate::on_every_engine!(a_crash_loses_and_doubles_nothing);
+crate::on_every_engine!(a_crash_loses_and_doubles_nothing, f1_who_is_killed_accepts_again_within_two_seconds);
+
+/// From the start of a new process to its first 200.
+const ACCEPTS_WITHIN: Duration = Duration::from_secs(2);
 
 const SENDERS: usize = 6;
 const USERS: u64 = 7;
@@ -61,6 +67,69 @@ async fn a_crash_loses_and_doubles_nothing(engine: Engine) {
     let (records, events) = check(&app, &accepted).await;
     println!("{} accepted over {kills} crashes, {records} records, {events} events", accepted.len());
     app.end().await;
+}
+
+/// As they run in production: a receiver, workers and an API of their own. The embedded engine is one process.
+fn processes(engine: Engine) -> Vec<&'static str> {
+    match engine {
+        Engine::Embedded => vec!["receive,work,api"],
+        Engine::Cluster => {
+            let workers = vec!["work"; rounds(2, 4) as usize];
+            [vec!["receive"], workers, vec!["api"]].concat()
+        }
+    }
+}
+
+/// Kills anybody but the API, of which no row speaks, at random moments under an open load.
+async fn f1_who_is_killed_accepts_again_within_two_seconds(engine: Engine) {
+    let (kills, per_second) = (rounds(8, 200), rounds(100, 200));
+    let (pause_first, pause_more) = (rounds(200, 1_000), rounds(800, 4_000));
+    let seed = u64::from(std::process::id()) ^ now_seconds().unsigned_abs();
+    println!("seed {seed}");
+    let mut dice = Dice::new(seed);
+    let roles = processes(engine);
+    let mut app = TestApp::start_with(engine, Options::default().processes(&roles)).await;
+    let killed = roles.len() - usize::from(engine == Engine::Cluster);
+    let mut load = Load::steady(&app, "load", app.webhook_url(), per_second);
+    load.more(200, 50).await;
+    let (mut slowest, mut ends) = (Duration::ZERO, vec![0; killed]);
+    for kill in 0..kills as usize {
+        tokio::time::sleep(Duration::from_millis(u64::from(pause_first) + dice.up_to(pause_more.into()))).await;
+        // Every second one is the receiver, if there are others.
+        let others = u64::try_from(killed).unwrap() - 1;
+        let number = if kill % 2 == 0 || others == 0 { 0 } else { 1 + usize::try_from(dice.up_to(others)).unwrap() };
+        ends[number] += 1;
+        let mut settings = app.settings.clone();
+        settings.insert("LANDFALL_INTERNAL_ADDR".into(), app.processes[number].internal.to_string());
+        if let Some(public) = app.processes[number].public {
+            settings.insert("LANDFALL_PUBLIC_ADDR".into(), public.to_string());
+        }
+        app.processes[number].kill();
+        let begun = Instant::now();
+        app.processes[number] = Process::serve(roles[number], &settings, false).await;
+        if number == 0 {
+            slowest = slowest.max(load.first(200, begun).await - begun);
+        }
+    }
+    load.more(200, 50).await;
+    load.stop().await;
+    println!("{ends:?} kills of {roles:?}: accepting again after {slowest:?} at most; {:?}", load.statuses());
+    assert!(slowest <= ACCEPTS_WITHIN, "{slowest:?}");
+    load.processed(&app).await;
+    eventually("nothing is on its way", || async { app.is_worked_off().await && held_by_the_broker(&app) == 0 }).await;
+    load.check_effects(&app).await;
+    app.end().await;
+}
+
+/// Messages that wait or are in somebody's hands. Those who were killed cannot say what they had in hand.
+fn held_by_the_broker(app: &TestApp) -> u64 {
+    let Some(database) = &app.database else { return 0 };
+    let servers = Addresses::shared();
+    let mut ctl = Command::new(servers.get("LANDFALL_TEST_RABBITMQCTL"));
+    let said = ctl.args(["list_queues", "name", "messages", "--formatter", "json"]).output().unwrap();
+    let queues: Vec<Value> = serde_json::from_slice(&said.stdout).unwrap();
+    let ours = queues.iter().filter(|queue| queue["name"].as_str().unwrap().starts_with(&database.prefix));
+    ours.map(|queue| queue["messages"].as_u64().unwrap()).sum()
 }
 
 /// Sends activities of its own as fast as they are answered; what got no 200 is sent again, as Terra would.

@@ -372,16 +372,19 @@ impl TestApp {
         accepted - settled
     }
 
-    /// Waits until the queue is empty and every event that may go out has gone out.
+    /// Waits until the queue is empty, nobody has anything in hand, and every event that may go out has gone out.
     pub async fn quiet(&self) {
-        eventually("the queue is worked off", || async {
-            let queues = self.get("/v1/queues").await;
-            let stats = self.get("/v1/stats").await;
-            let depth: u64 =
-                queues["items"].as_array().unwrap().iter().map(|lane| lane["jobs"].as_u64().unwrap_or(1)).sum();
-            depth == 0 && stats["outbox_pending"] == json!(0) && self.in_hand().await <= 0.0
-        })
-        .await;
+        eventually("the queue is worked off", || async { self.is_worked_off().await && self.in_hand().await <= 0.0 })
+            .await;
+    }
+
+    /// Nothing waits in the queue, and every event that may go out has gone out.
+    pub async fn is_worked_off(&self) -> bool {
+        let queues = self.get("/v1/queues").await;
+        let stats = self.get("/v1/stats").await;
+        let depth: u64 =
+            queues["items"].as_array().unwrap().iter().map(|lane| lane["jobs"].as_u64().unwrap_or(1)).sum();
+        depth == 0 && stats["outbox_pending"] == json!(0)
     }
 
     /// Tells the simulator something on its control routes.

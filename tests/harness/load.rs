@@ -135,6 +135,13 @@ impl Load {
         self.noted.answers.lock().unwrap().iter().filter(|answer| answer.sent >= begin).copied().collect()
     }
 
+    /// Waits for the first `status` to a request that was sent since `begin`; when it came.
+    pub async fn first(&self, status: u16, begin: Instant) -> Instant {
+        let first = || self.sent_since(begin).iter().filter(|one| one.status == status).map(|one| one.at).min();
+        eventually(&format!("an answer {status}"), || async { first().is_some() }).await;
+        first().unwrap()
+    }
+
     /// The longest time without a 200 between two moments.
     pub fn longest_pause(&self, begin: Instant, end: Instant) -> Duration {
         let mut moments: Vec<Instant> = {
@@ -181,6 +188,13 @@ impl Load {
 
     /// Nothing that was answered 200 is lost or doubled: one record, one processed delivery, one event each.
     pub async fn check(&self, app: &TestApp) {
+        self.processed(app).await;
+        app.quiet().await;
+        self.check_effects(app).await;
+    }
+
+    /// Waits until everything that was answered 200 has been processed.
+    pub async fn processed(&self, app: &TestApp) {
         let accepted = self.noted.accepted.lock().unwrap().clone();
         assert!(!accepted.is_empty(), "nothing was accepted: no load");
         answers(app).await;
@@ -189,7 +203,11 @@ impl Load {
             accepted.keys().all(|summary_id| processed.contains_key(summary_id))
         })
         .await;
-        app.quiet().await;
+    }
+
+    /// The last part of [`Load::check`], when nothing is on its way any more.
+    pub async fn check_effects(&self, app: &TestApp) {
+        let accepted = self.noted.accepted.lock().unwrap().clone();
         let of_load = |(trace_id, count): (String, u32)| (!trace_id.is_empty()).then_some(count);
         let counts: Vec<u32> = counts(app, "processed").await.into_iter().filter_map(of_load).collect();
         assert!(counts.iter().all(|count| *count == 1), "a delivery was processed twice");
