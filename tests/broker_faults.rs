@@ -12,9 +12,16 @@ use crate::harness::{Engine, Options, TestApp, eventually, rounds, terra_says};
 const REFUSED_WITHIN: Duration = Duration::from_secs(3);
 /// From the broker's first answer to our first 200.
 const BACK_WITHIN: Duration = Duration::from_secs(2);
-/// An answer that costs no time, while it is known that nothing can be stored. The goal of 100 ms is that of an idle
-/// machine; a test shares its machine with others.
-const AT_ONCE: Duration = Duration::from_millis(500);
+/// An answer that costs no time, while it is known that nothing can be stored: 99 of 100. The goal is that of an idle
+/// machine, where it holds for all of them; whoever else is on this one may hold up some.
+const AT_ONCE: Duration = Duration::from_millis(100);
+const AT_MOST: Duration = Duration::from_millis(500);
+/// What a process may hold more while it refuses everything: room for requests, and nothing that grows.
+const MEMORY_MORE: u64 = 64 * 1_024 * 1_024;
+/// Deliveries while an alarm lasts, each sent three times.
+const PER_SECOND: u32 = 20;
+/// How long an alarm lasts at least, in every run and in a full one, where heartbeats are due meanwhile.
+const ALARM_SECONDS: (u32, u32) = (3, 60);
 
 async fn start() -> (Servers, TestApp) {
     let servers = Servers::start();
@@ -22,16 +29,15 @@ async fn start() -> (Servers, TestApp) {
     (servers, app)
 }
 
-/// Sends until `status` is answered; how long that took, and the answer itself.
-async fn until(app: &TestApp, status: u16) -> (Duration, Duration) {
+/// Sends until `status` is answered; how long that took.
+async fn until(app: &TestApp, status: u16) -> Duration {
     let begun = Instant::now();
     for number in 0.. {
         let body = terra_says::activity(terra_says::user("terra-probe", Some("probe")), &format!("p{number}"), 1.0);
-        let asked = Instant::now();
         // A trace id of its own, as each of Terra's deliveries has.
         let trace_id = uuid::Uuid::now_v7().to_string();
         if app.send(&body, &[("x-terra-trace-id", &trace_id)]).await == status {
-            return (begun.elapsed(), asked.elapsed());
+            return begun.elapsed();
         }
         assert!(begun.elapsed() < Duration::from_secs(30), "{status} was never answered");
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -48,10 +54,10 @@ async fn f4_a_broker_that_is_killed_loses_nothing_and_is_back_within_two_seconds
     for _ in 0..kills {
         load.more(200, 50).await;
         servers.kill_broker();
-        slowest_refusal = slowest_refusal.max(until(&app, 503).await.0);
+        slowest_refusal = slowest_refusal.max(until(&app, 503).await);
         servers.start_broker();
         servers.broker_answers().await;
-        slowest_return = slowest_return.max(until(&app, 200).await.0);
+        slowest_return = slowest_return.max(until(&app, 200).await);
     }
     load.more(200, 50).await;
     load.stop().await;
@@ -75,7 +81,7 @@ async fn f5_a_broker_that_stops_or_closes_every_connection_is_back_without_a_han
         } else {
             servers.rabbitmqctl(&["close_all_connections", "a test"]);
         }
-        slowest = slowest.max(until(&app, 200).await.0);
+        slowest = slowest.max(until(&app, 200).await);
     }
     load.more(200, 50).await;
     load.stop().await;
@@ -88,33 +94,47 @@ async fn f5_a_broker_that_stops_or_closes_every_connection_is_back_without_a_han
 /// While an alarm lasts nothing is accepted, each refusal is quick, and consumers go on; after it nothing is lost.
 async fn an_alarm(begin: &[&str], end: &[&str]) {
     let (servers, app) = start().await;
-    let mut load = Load::start(&app);
+    // Whoever is held up by the alarm keeps nobody else from coming.
+    let mut load = Load::steady(&app, "load", app.webhook_url(), PER_SECOND);
     load.more(200, 50).await;
-    let memory_before = app.metric("landfall_process_resident_memory_bytes").await;
+    let memory_before = app.processes[0].resident_bytes();
+    let begun = Instant::now();
     servers.rabbitmqctl(begin);
-    let (first, _) = until(&app, 503).await;
+    let is_set = Instant::now();
+    let refused = load.first(503, begun).await;
+    let first = refused.saturating_duration_since(is_set);
+    // What was on its way to the broker is given up when its time is over; who comes now is not.
+    let alarmed = refused.max(is_set);
+    let lasts = Duration::from_secs(rounds(ALARM_SECONDS.0, ALARM_SECONDS.1).into());
     load.more(503, 200).await;
-    let mut refusals = Vec::new();
-    for _ in 0..50 {
-        refusals.push(until(&app, 503).await.1);
-    }
-    refusals.sort_unstable();
     eventually("what was accepted is worked off meanwhile", || async {
         app.get("/v1/queues").await["items"].as_array().unwrap().iter().all(|lane| lane["jobs"] == 0)
     })
     .await;
-    let memory_after = app.metric("landfall_process_resident_memory_bytes").await;
+    tokio::time::sleep(lasts.saturating_sub(alarmed.elapsed())).await;
+    let answers = load.sent_since(alarmed);
+    let memory_after = app.processes[0].resident_bytes();
     servers.rabbitmqctl(end);
-    let (back, _) = until(&app, 200).await;
+    let back = until(&app, 200).await;
     load.more(200, 50).await;
     load.stop().await;
-    let (median, slowest) = (refusals[refusals.len() / 2], refusals[refusals.len() - 1]);
+    assert!(
+        answers.iter().all(|answer| answer.status == 503),
+        "nothing can be stored, and something was answered otherwise"
+    );
+    let mut refusals: Vec<Duration> = answers.iter().map(|answer| answer.at - answer.sent).collect();
+    refusals.sort_unstable();
+    let part = |percent: usize| refusals[(refusals.len() - 1) * percent / 100];
+    let (count, median, most, slowest) = (refusals.len(), part(50), part(99), part(100));
     println!(
-        "first refusal after {first:?}, then {median:?} in the middle and {slowest:?} at most; back after {back:?}"
+        "first refusal after {first:?}, then {count} in {lasts:?}, {median:?} in the middle, {most:?} of 99 %, {slowest:?} at most; back after {back:?}"
     );
     println!("resident memory {memory_before} before, {memory_after} at the end of the alarm");
-    assert!(first <= REFUSED_WITHIN && median <= AT_ONCE / 5 && slowest <= AT_ONCE, "{refusals:?}");
-    assert!(memory_after <= memory_before + 64.0 * 1_024.0 * 1_024.0, "memory grows while nothing can be stored");
+    assert!(
+        first <= REFUSED_WITHIN && most <= AT_ONCE && slowest <= AT_MOST,
+        "{first:?}, then {most:?} and {slowest:?}"
+    );
+    assert!(memory_after <= memory_before + MEMORY_MORE, "memory grows while nothing can be stored");
     load.check(&app).await;
     app.end().await;
 }

@@ -90,6 +90,14 @@ impl Process {
         self.child.id()
     }
 
+    /// Memory that is in use and not only reserved.
+    #[cfg(feature = "services")]
+    pub fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.split_whitespace().next().unwrap().parse::<u64>().unwrap() * 1_024
+    }
+
     pub fn log(&self) -> String {
         self.log.lock().unwrap().clone()
     }
