@@ -23,6 +23,7 @@ mod replay;
 mod resolver;
 mod sessions;
 mod silence;
+mod simulation;
 mod support;
 pub(crate) mod tables;
 mod usage;

@@ -122,7 +122,7 @@ struct Seen {
     activities: BTreeMap<&'static str, Vec<Value>>,
 }
 
-async fn connections_by_environment(store: &dyn Store) -> BTreeMap<String, Vec<ConnectionView>> {
+pub(super) async fn connections_by_environment(store: &dyn Store) -> BTreeMap<String, Vec<ConnectionView>> {
     let mut page = Page { after: None, limit: 1_000 };
     let mut found: BTreeMap<String, Vec<ConnectionView>> = BTreeMap::new();
     loop {
