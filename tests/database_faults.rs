@@ -6,12 +6,22 @@ use std::time::{Duration, Instant};
 use crate::harness::dice::Dice;
 use crate::harness::load::Load;
 use crate::harness::process::Process;
+use crate::harness::proxy::Proxy;
 use crate::harness::servers::Servers;
 use crate::harness::volume::Volume;
 use crate::harness::{Engine, Options, TestApp, eventually, now_seconds, rounds, terra_says, within};
 
 /// Workers are at work again so soon after the database answers.
 const RESUMED_WITHIN: Duration = Duration::from_secs(5);
+
+/// No connection that was cut or silent keeps the next request that needs one for longer.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
+
+/// We give a statement up after 17 s.
+const LONGER_THAN_A_STATEMENT: Duration = Duration::from_secs(20);
+
+/// In a full run this one of the faults lasts so long.
+const FROZEN_FOR_LONG: u32 = 99;
 
 /// Waits until a delivery that is sent now is processed; how long that took.
 pub async fn until_processed(app: &TestApp, name: &str) -> Duration {
@@ -27,6 +37,17 @@ pub async fn until_processed(app: &TestApp, name: &str) -> Duration {
             }
             Ok(_) | Err(_) => false,
         }
+    })
+    .await;
+    begun.elapsed()
+}
+
+/// How long it takes until a request that reads the database is answered.
+async fn until_answered(app: &TestApp) -> Duration {
+    let begun = Instant::now();
+    eventually("answered from the database", || async {
+        let answer = app.http.get(app.api("/v1/deliveries?limit=1")).send().await;
+        answer.is_ok_and(|answer| answer.status().is_success())
     })
     .await;
     begun.elapsed()
@@ -70,26 +91,50 @@ async fn f14_a_connection_cut_in_the_middle_of_anything_leaves_exact_effects() {
     let mut dice = Dice::new(seed);
     let mut app = TestApp::start_with(Engine::Cluster, Options::default().through_proxies(true, true)).await;
     let proxies = app.proxies.take().unwrap();
+    let database = &proxies.database;
     // Not as fast as it is answered: the door takes no notice, and a worker that is cut off all the time could not follow.
     let mut load = Load::steady(&app, "load", app.webhook_url(), 100);
+    let mut slowest = Duration::ZERO;
     for cut in 0..cuts {
         load.more(200, 5).await;
+        let (before, unheard) = (database.cuts(), database.commits_unheard());
         if cut % 10 == 9 {
             // A host that vanishes: nothing is closed.
-            proxies.database.freeze();
-            tokio::time::sleep(Duration::from_millis(dice.up_to(1_500))).await;
+            database.freeze();
+            let silent = if cut == FROZEN_FOR_LONG { LONGER_THAN_A_STATEMENT } else { up_to(&mut dice, 1_500) };
+            tokio::time::sleep(silent).await;
+        } else if cut % 2 == 0 {
+            database.cut_after(u32::try_from(dice.up_to(60_000)).unwrap());
+            eventually("something was cut", || async { database.cuts() > before }).await;
+            tokio::time::sleep(up_to(&mut dice, 150)).await;
         } else {
-            proxies.database.cut_after(u32::try_from(dice.up_to(60_000)).unwrap());
-            tokio::time::sleep(Duration::from_millis(dice.up_to(150))).await;
+            let heard = u32::try_from(dice.up_to(Proxy::COMMITTED_BYTES)).unwrap();
+            database.cut_before_commits_are_heard(heard);
+            eventually("a commit was not heard of", || async { database.commits_unheard() > unheard }).await;
+            tokio::time::sleep(up_to(&mut dice, 150)).await;
         }
-        proxies.database.open();
+        database.open();
+        slowest = slowest.max(until_answered(&app).await);
     }
-    let slow = until_processed(&app, "after-all").await;
-    println!("{cuts} cuts; the last delivery was processed after {slow:?}");
+    let (all, unheard) = (database.cuts(), database.commits_unheard());
+    println!("{cuts} faults: {all} connections were cut, {unheard} of them had committed and did not hear of it");
+    println!("answered from the database {slowest:?} after the end of a fault at most");
+    assert!(unheard > 0, "no answer to a COMMIT was lost");
+    assert!(slowest <= ANSWERED_WITHIN, "{slowest:?}");
     load.stop().await;
+    let begun = Instant::now();
     load.check(&app).await;
+    println!(
+        "{:?} were accepted; what waited was worked off, and is exact, {:?} later",
+        load.statuses(),
+        begun.elapsed()
+    );
     assert_eq!(app.metric("landfall_dead_letters").await, 0.0);
     app.end().await;
+}
+
+fn up_to(dice: &mut Dice, milliseconds: u64) -> Duration {
+    Duration::from_millis(dice.up_to(milliseconds))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -16,6 +16,9 @@ use super::process::Process;
 
 /// How soon a frozen connection notices that it may go on.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// PostgreSQL's answer to a COMMIT that kept what was done; one that could not says `ROLLBACK`.
+const COMMITTED: &[u8] = b"C\0\0\0\x0bCOMMIT\0";
 
 /// One in front of each server.
 pub struct Proxies {
@@ -53,11 +56,20 @@ pub struct Proxy {
     pub addr: SocketAddr,
     open: Arc<AtomicBool>,
     cut: Arc<std::sync::Mutex<CancellationToken>>,
-    /// Bytes that still get through to the server; below zero every connection is cut.
-    left: Arc<AtomicI64>,
-    /// Nothing moves, and nobody is told.
-    frozen: Arc<AtomicBool>,
+    harm: Arc<Harm>,
     stop: CancellationToken,
+}
+
+/// What is done to every connection, and how often it was.
+struct Harm {
+    /// Bytes that still get through to the server; below zero every connection is cut.
+    left: AtomicI64,
+    /// Of the word that something was committed so many bytes get through, then its connection is cut; below zero, all.
+    of_commits: AtomicI64,
+    /// Nothing moves, and nobody is told.
+    frozen: AtomicBool,
+    cuts: AtomicU64,
+    commits_unheard: AtomicU64,
 }
 
 impl Proxy {
@@ -68,12 +80,17 @@ impl Proxy {
             addr: listener.local_addr().unwrap(),
             open: Arc::new(AtomicBool::new(open)),
             cut: Arc::default(),
-            left: Arc::new(AtomicI64::new(i64::MAX)),
-            frozen: Arc::default(),
+            harm: Arc::new(Harm {
+                left: AtomicI64::new(i64::MAX),
+                of_commits: AtomicI64::new(-1),
+                frozen: AtomicBool::default(),
+                cuts: AtomicU64::default(),
+                commits_unheard: AtomicU64::default(),
+            }),
             stop: CancellationToken::new(),
         };
         let (open, cut, stop) = (proxy.open.clone(), proxy.cut.clone(), proxy.stop.clone());
-        let (left, frozen) = (proxy.left.clone(), proxy.frozen.clone());
+        let harm = proxy.harm.clone();
         let tasks = TaskTracker::new();
         tasks.clone().spawn(async move {
             loop {
@@ -84,7 +101,7 @@ impl Proxy {
                 let Ok((client, _)) = accepted else { return };
                 if open.load(Ordering::SeqCst) {
                     let cut = cut.lock().unwrap().clone();
-                    tasks.spawn(carry(client, target, cut, left.clone(), frozen.clone()));
+                    tasks.spawn(carry(client, target, cut, harm.clone()));
                 }
             }
         });
@@ -98,19 +115,60 @@ impl Proxy {
     }
 
     pub fn open(&self) {
-        self.left.store(i64::MAX, Ordering::SeqCst);
-        self.frozen.store(false, Ordering::SeqCst);
+        self.harm.left.store(i64::MAX, Ordering::SeqCst);
+        self.harm.of_commits.store(-1, Ordering::SeqCst);
+        self.harm.frozen.store(false, Ordering::SeqCst);
         self.open.store(true, Ordering::SeqCst);
     }
 
     /// Cuts every connection once so many more bytes went to the server, in the middle of whatever they are.
     pub fn cut_after(&self, bytes: u32) {
-        self.left.store(i64::from(bytes), Ordering::SeqCst);
+        self.harm.left.store(i64::from(bytes), Ordering::SeqCst);
     }
+
+    /// Lets the server commit, and cuts the connection after so many bytes of its word that it did: below
+    /// [`Proxy::COMMITTED_BYTES`], so that whoever asked does not hear it.
+    pub fn cut_before_commits_are_heard(&self, bytes: u32) {
+        assert!(u64::from(bytes) < Self::COMMITTED_BYTES, "that would be heard");
+        self.harm.of_commits.store(i64::from(bytes), Ordering::SeqCst);
+    }
+
+    pub const COMMITTED_BYTES: u64 = COMMITTED.len() as u64;
 
     /// Connections stay and carry nothing, as when a host vanishes.
     pub fn freeze(&self) {
-        self.frozen.store(true, Ordering::SeqCst);
+        self.harm.frozen.store(true, Ordering::SeqCst);
+    }
+
+    /// Connections that were cut in the middle of something so far.
+    pub fn cuts(&self) -> u64 {
+        self.harm.cuts.load(Ordering::SeqCst)
+    }
+
+    /// Of those, how many had something committed and did not hear of it.
+    pub fn commits_unheard(&self) -> u64 {
+        self.harm.commits_unheard.load(Ordering::SeqCst)
+    }
+}
+
+impl Harm {
+    /// How many of `bytes` get through to the server.
+    fn to_server(&self, bytes: &[u8]) -> usize {
+        let length = i64::try_from(bytes.len()).unwrap();
+        let before = self.left.fetch_sub(length, Ordering::SeqCst);
+        usize::try_from(before.clamp(0, length)).unwrap()
+    }
+
+    /// How many of `bytes` get through to the client. A COMMIT is sent alone, and so is its answer.
+    fn to_client(&self, bytes: &[u8]) -> usize {
+        let Ok(heard) = usize::try_from(self.of_commits.load(Ordering::SeqCst)) else { return bytes.len() };
+        match bytes.windows(COMMITTED.len()).position(|window| window == COMMITTED) {
+            Some(begin) => {
+                self.commits_unheard.fetch_add(1, Ordering::SeqCst);
+                begin + heard
+            }
+            None => bytes.len(),
+        }
     }
 }
 
@@ -121,34 +179,30 @@ impl Drop for Proxy {
     }
 }
 
-async fn carry(
-    client: TcpStream,
-    target: SocketAddr,
-    cut: CancellationToken,
-    left: Arc<AtomicI64>,
-    frozen: Arc<AtomicBool>,
-) {
+async fn carry(client: TcpStream, target: SocketAddr, cut: CancellationToken, harm: Arc<Harm>) {
     let Ok(server) = TcpStream::connect(target).await else { return };
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     tokio::select! {
         () = cut.cancelled() => {}
-        () = pass(from_client, to_server, Some(left), frozen.clone()) => {}
-        () = pass(from_server, to_client, None, frozen) => {}
+        () = pass(from_client, to_server, &harm, Harm::to_server) => {}
+        () = pass(from_server, to_client, &harm, Harm::to_client) => {}
     }
 }
 
-/// One direction, until an end is closed or `left` is used up.
-async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, left: Option<Arc<AtomicI64>>, frozen: Arc<AtomicBool>) {
+/// One direction, until an end is closed or less gets through than came.
+async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, harm: &Harm, let_through: fn(&Harm, &[u8]) -> usize) {
     let mut buffer = vec![0; 16 * 1_024];
     while let Ok(read @ 1..) = from.read(&mut buffer).await {
-        while frozen.load(Ordering::SeqCst) {
+        while harm.frozen.load(Ordering::SeqCst) {
             tokio::time::sleep(LOOK_AGAIN).await;
         }
-        let length = i64::try_from(read).unwrap();
-        let before = left.as_ref().map_or(i64::MAX, |left| left.fetch_sub(length, Ordering::SeqCst));
-        let allowed = usize::try_from(before.clamp(0, length)).unwrap();
-        if to.write_all(&buffer[..allowed]).await.is_err() || allowed < read {
+        let allowed = let_through(harm, &buffer[..read]);
+        if to.write_all(&buffer[..allowed]).await.is_err() {
+            return;
+        }
+        if allowed < read {
+            harm.cuts.fetch_add(1, Ordering::SeqCst);
             return;
         }
     }
