@@ -18,10 +18,12 @@ use crate::outgoing::Outgoing;
 
 mod fate;
 mod reach;
+mod sought;
 pub mod words;
 
 pub use fate::{Fate, Judged, Named, judge, named};
 pub use reach::reach;
+pub use sought::Sought;
 
 /// How long the event that tells of an erasure keeps its subject: a service that was away as long has to compare.
 pub const SUBJECT_KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
@@ -318,14 +320,6 @@ impl Wish {
 pub struct Tombstones {
     pub aliases: BTreeMap<AliasKey, Tombstone>,
     pub references: BTreeMap<(Environment, ReferenceId), Tombstone>,
-}
-
-/// Whether the bytes of a delivery hold one of these names as a JSON string.
-pub fn names_any(body: &[u8], names: &[String]) -> bool {
-    names.iter().any(|name| {
-        let quoted = serde_json::Value::from(name.as_str()).to_string();
-        body.windows(quoted.len()).any(|window| window == quoted.as_bytes())
-    })
 }
 
 #[cfg(test)]

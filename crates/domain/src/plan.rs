@@ -486,7 +486,7 @@ impl Speaker {
 }
 
 /// A report without a reference belongs to nobody yet: a person can say whose it is.
-fn lab_alias(reference: Option<&str>, session: Option<&str>) -> String {
+pub(crate) fn lab_alias(reference: Option<&str>, session: Option<&str>) -> String {
     match (reference, session) {
         (Some(reference), _) => format!("{LAB_ALIAS_PREFIX}{reference}"),
         (None, Some(session)) => format!("{LAB_ALIAS_PREFIX}session:{session}"),

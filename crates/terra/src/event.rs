@@ -6,6 +6,7 @@ mod kind;
 mod peek;
 mod request;
 pub(crate) mod user;
+mod words;
 
 use std::fmt;
 
@@ -15,6 +16,7 @@ pub use data::ITEMS_MAX;
 pub use kind::{DataKind, Kind};
 pub use peek::{Peek, peek};
 pub use user::User;
+pub use words::words;
 
 use crate::json;
 

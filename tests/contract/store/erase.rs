@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use adapters::payloads::Sealed;
 use adapters::queue::Job;
 use adapters::store::{
-    Applied, ConnectionFilter, FetchAsk, FetchFilter, LedgerOutcome, Recorded, ReferencePolicy, RetryOf, Store,
-    UsageFilter,
+    Applied, ConnectionFilter, FetchAsk, FetchFilter, LedgerOutcome, Nameless, Prepared, Recorded, ReferencePolicy,
+    RetryOf, Store, UsageFilter,
 };
-use domain::erasure::{Cause, Erasure, ErasureId, State, TargetKind, Whom, Wish, names_any};
+use domain::erasure::{Cause, Erasure, ErasureId, Sought, State, Whom, Wish};
 use domain::fetch::{Budget, FetchJob, FetchOrigin, Pace, PauseScope, Window};
 use domain::id::{AliasKey, BackfillId, ConnectionId, FetchJobId, ReferenceId, SessionId, UserId};
 use domain::plan::{Context, confirmed};
@@ -54,6 +54,7 @@ on_both!(
     who_was_tied_to_an_erased_person_is_concluded_anew,
     a_late_re_authentication_takes_the_new_id_along,
     only_what_was_closed_goes_with_a_closed_connection,
+    a_delivery_that_names_nobody_goes_with_whom_it_is_about_and_with_nobody_else,
     what_an_overwritten_or_erased_row_pointed_to_is_let_go_of,
 );
 
@@ -93,18 +94,15 @@ async fn finish(store: &dyn Store, id: ErasureId, seconds: i64) -> Erasure {
 
 /// As the shell does: deliveries that name nobody in their row are opened.
 async fn search(store: &dyn Store, id: ErasureId, seconds: i64) {
-    let targets = store.erasure_targets(id).await.unwrap();
-    let names: Vec<String> = targets
-        .iter()
-        .filter(|target| matches!(target.kind, TargetKind::Alias | TargetKind::Reference))
-        .map(|target| target.name.trim_start_matches("lab-report:").to_owned())
-        .collect();
+    let erasure = store.erasure(id).await.unwrap().unwrap();
+    let sought = Sought::new(&store.erasure_targets(id).await.unwrap(), erasure.requested_at);
     let mut after = None;
     loop {
         let page = store.nameless_deliveries(after, 3).await.unwrap();
         let Some(last) = page.last() else { return };
         after = Some(last.id);
-        let found: Vec<_> = page.iter().filter(|one| names_any(&one.body.0[1..], &names)).collect();
+        let is_in = |one: &&Nameless| sought.is_in(&one.environment, one.delivery.as_ref(), &one.body.0.slice(1..));
+        let found: Vec<_> = page.iter().filter(is_in).collect();
         let found: Vec<_> = found.into_iter().map(|one| (one.id, one.received_at)).collect();
         store.forget_deliveries(&found, at(seconds)).await.unwrap();
     }
@@ -522,7 +520,7 @@ async fn confirm(store: &dyn Store, id: &str, now: Timestamp) -> Applied {
     let body = auth(user(id, Some(ANN))).to_string();
     let Ok(Event::AuthSucceeded { user, .. }) = terra::event::decode(body.as_bytes()) else { panic!("no auth") };
     let plan = confirmed(SessionId(Uuid::now_v7()), &environment(), &user, now, &Context::default());
-    let prepared = adapters::store::Prepared { plan, body: seal(b""), documents: Vec::new(), attempt: 1, replay: None };
+    let prepared = Prepared { plan, body: seal(b""), documents: Vec::new(), attempt: 1, replay: None };
     store.apply(&[prepared], now).await.unwrap().remove(0)
 }
 
@@ -618,6 +616,62 @@ async fn only_what_was_closed_goes_with_a_closed_connection(sandbox: Sandbox) {
     // Back with a new Terra user, under the same reference.
     apply_one(store, &sent(auth(user("new", Some("ann"))), 50)).await;
     assert_eq!(store.connections(&ConnectionFilter::default(), &everything()).await.unwrap().items.len(), 2);
+    sandbox.end().await;
+}
+
+/// Works a webhook that is kept as it is spelled here.
+async fn apply_spelled(store: &dyn Store, body: &str, seconds: i64) -> Sent {
+    let sent = sent(serde_json::from_str(body).unwrap(), seconds);
+    let prepared = Prepared { body: seal(body.as_bytes()), ..sent.prepare() };
+    assert!(matches!(store.apply(&[prepared], at(seconds)).await.unwrap()[..], [Applied::Stored { .. }]), "{body}");
+    sent
+}
+
+async fn a_delivery_that_names_nobody_goes_with_whom_it_is_about_and_with_nobody_else(sandbox: Sandbox) {
+    let store = &*sandbox.store;
+    let people = [(ANN, r#""canary\u002dperson-ann""#), ("canary/jörg", r#""canary\/j\u00f6rg""#), ("5", "5")];
+    let mut gone = Vec::new();
+    for (_, spelled) in people {
+        for body in [
+            format!(r#"{{"type":"lab_report.completed","reference_id":{spelled},"data":{{"name":"canary-value"}}}}"#),
+            format!(r#"{{"type":"auth","status":"error","reference_id":{spelled},"reason":"canary-reason"}}"#),
+            format!(r#"{{"type":"s3_payload","reference_id":{spelled},"url":"https://x/canary-url"}}"#),
+        ] {
+            gone.push(apply_spelled(store, &body, 10).await);
+        }
+    }
+    // Reports that name nobody at all: somebody said whose they are.
+    for (alias, session) in [("lab-report:session:canary-s", r#""canary-s""#), ("lab-report:unknown", "null")] {
+        let body =
+            format!(r#"{{"type":"lab_report.completed","session_id":{session},"data":{{"name":"canary-value"}}}}"#);
+        gone.push(apply_spelled(store, &body, 11).await);
+        let filter = ConnectionFilter { terra_user_id: Some(alias.into()), ..ConnectionFilter::default() };
+        let connection = store.connections(&filter, &everything()).await.unwrap().items.remove(0).id;
+        store.assign(connection, &UserId::new(ANN), "ops", at(12)).await.unwrap();
+    }
+    let mut others = Vec::new();
+    for body in [
+        r#"{"type":"lab_report.completed","reference_id":"bob","session_id":"s","data":{"a":"5","b":5,"c":"unknown"}}"#,
+        r#"{"type":"auth","status":"error","reference_id":"bob","reason":"5"}"#,
+        r#"{"type":"s3_payload","reference_id":"bob","url":"5"}"#,
+        r#"{"type":"never_seen","note":"5","of":"unknown","session_id":"unknown"}"#,
+    ] {
+        others.push(apply_spelled(store, body, 13).await);
+    }
+
+    for (person, _) in people {
+        let erasure = begin(store, person, 100).await;
+        finish(store, erasure.id, 101).await;
+    }
+    for sent in &gone {
+        assert!(store.delivery(sent.id).await.unwrap().is_none(), "{}", sent.body);
+    }
+    let tables = sandbox.tables().await;
+    assert_eq!(holding(&tables, "canary"), [("event".to_owned(), 2)].into(), "services are told whom to erase");
+    for sent in &others {
+        assert!(store.delivery(sent.id).await.unwrap().is_some(), "{}", sent.body);
+        assert_eq!(apply_one(store, &sent.again()).await, Applied::AlreadyProcessed, "{}", sent.body);
+    }
     sandbox.end().await;
 }
 

@@ -37,6 +37,12 @@ pub enum Fate {
     Without(BTreeSet<AliasKey>),
 }
 
+impl Named {
+    pub fn is_nobody(&self) -> bool {
+        self.aliases.is_empty() && self.references.is_empty()
+    }
+}
+
 pub fn named(plan: &Plan) -> Named {
     let environment = plan.cause.environment();
     let mut named = Named::default();
@@ -97,7 +103,7 @@ pub fn judge(plan: &Plan, tombstones: &Tombstones) -> Judged {
     judged
 }
 
-fn is_of_reference(key: &AliasKey) -> bool {
+pub(super) fn is_of_reference(key: &AliasKey) -> bool {
     key.terra_user_id.as_str().starts_with(LAB_ALIAS_PREFIX)
 }
 

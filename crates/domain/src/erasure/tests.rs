@@ -27,7 +27,12 @@ fn at(seconds: i64) -> Timestamp {
 /// A delivery of this body that Terra made at this second.
 fn sent(body: &Value, seconds: i64) -> Plan {
     let body = body.to_string();
-    let receipt = Receipt {
+    let delivery = Delivery::new(receipt(&body, seconds), terra::event::peek(body.as_bytes()));
+    plan(delivery, &Bytes::from(body), &Context::default())
+}
+
+fn receipt(body: &str, seconds: i64) -> Receipt {
+    Receipt {
         id: DeliveryId(Uuid::from_u128(1)),
         environment: environment(),
         received_at: at(5_000),
@@ -37,13 +42,11 @@ fn sent(body: &Value, seconds: i64) -> Plan {
             reference: Some("request".into()),
             ordering_ms: Some(seconds * SECOND),
         },
-        body_digest: Sha256::digest(&body).into(),
+        body_digest: Sha256::digest(body).into(),
         signed_digest: [1; 32],
         size_bytes: body.len() as u64,
         admission: Admission::Fresh,
-    };
-    let delivery = Delivery::new(receipt, terra::event::peek(body.as_bytes()));
-    plan(delivery, &Bytes::from(body), &Context::default())
+    }
 }
 
 fn user(id: &str, reference: Option<&str>) -> Value {
@@ -218,13 +221,118 @@ fn an_erasure_is_not_over_while_somebody_was_added() {
     assert_eq!(wish.begun(at(0)).as_far_as(true, true).state, State::Erasing, "the loop says when it is through");
 }
 
+/// Whether an erasure at second 1,000 of these finds a delivery that Terra made, and we got, at this second.
+#[track_caller]
+fn check_sought(targets: &[(TargetKind, &str)], body: &str, seconds: i64, expected: bool) {
+    let target = |&(kind, name): &(TargetKind, &str)| Target { kind, ..Target::alias(&key(name), false) };
+    let sought = Sought::new(&targets.iter().map(target).collect::<Vec<_>>(), at(1_000));
+    let receipt = Receipt { received_at: at(seconds), ..receipt(body, seconds) };
+    let delivery = Delivery::new(receipt, terra::event::peek(body.as_bytes()));
+    let body = Bytes::from(body.to_owned());
+    assert_eq!(sought.is_in(&environment(), Some(&delivery), &body), expected, "{body:?}");
+    assert!(!sought.is_in(&Environment::new("other"), None, &body), "in another environment: {body:?}");
+}
+
+const ANN: [(TargetKind, &str); 2] = [(TargetKind::Reference, "ann"), (TargetKind::Alias, "lab-report:ann")];
+
 #[test]
-fn a_name_is_found_as_a_whole_string_only() {
-    let names = ["ann".to_owned(), "a\"b".to_owned()];
-    assert!(names_any(br#"{"reference_id":"ann"}"#, &names));
-    assert!(names_any(br#"{"reference_id":"a\"b"}"#, &names));
-    assert!(!names_any(br#"{"reference_id":"anna","x":"joann"}"#, &names));
-    assert!(!names_any(b"", &names) && !names_any(b"x", &[]));
+fn a_report_or_a_failed_connect_is_found_by_whose_it_is_however_that_is_spelled() {
+    let report = |id: &str| format!(r#"{{"type":"lab_report.completed","data":{{"reference_id":{id}}}}}"#);
+    let failed = |id: &str| format!(r#"{{"type":"auth","status":"error","reference_id":{id}}}"#);
+    for body in [report(r#""ann""#), failed(r#""ann""#), report(r#""\u0061nn""#), failed(r#""an\u006E""#)] {
+        check_sought(&ANN, &body, 10, true);
+        check_sought(&[(TargetKind::Reference, "bob")], &body, 10, false);
+    }
+    let spelled =
+        [("jörg", r#""j\u00f6rg""#), ("a/b", r#""a\/b""#), ("a\"b", r#""a\"b""#), ("5", "5"), ("5", r#""5""#)];
+    for (name, id) in spelled {
+        for body in [report(id), failed(id)] {
+            check_sought(&[(TargetKind::Reference, name)], &body, 10, true);
+        }
+        check_sought(&[(TargetKind::Alias, &format!("lab-report:{name}"))], &report(id), 10, true);
+        check_sought(&[(TargetKind::Alias, &format!("lab-report:{name}"))], &failed(id), 10, false);
+    }
+}
+
+#[test]
+fn a_report_without_a_reference_is_found_by_its_session() {
+    let of_session = r#"{"type":"lab_report.completed","session_id":"s\u002d1","data":{"results":[]}}"#;
+    check_sought(&[(TargetKind::Alias, "lab-report:session:s-1")], of_session, 10, true);
+    check_sought(&[(TargetKind::Alias, "lab-report:session:s-2")], of_session, 10, false);
+    let of_nobody = r#"{"type":"lab_report.completed","data":{"results":[]}}"#;
+    check_sought(&[(TargetKind::Alias, "lab-report:unknown")], of_nobody, 10, true);
+}
+
+#[test]
+fn what_merely_holds_a_name_is_somebody_elses() {
+    let named = [
+        (TargetKind::Reference, "5"),
+        (TargetKind::Alias, "lab-report:unknown"),
+        (TargetKind::Reference, "a-name-of-twenty-one"),
+    ];
+    for body in [
+        r#"{"type":"lab_report.completed","reference_id":"bob","data":{"x":"5","y":5,"z":"unknown"}}"#,
+        r#"{"type":"lab_report.completed","reference_id":"bob","data":{"user_id":"5","note":"a-name-of-twenty-one"}}"#,
+        r#"{"type":"auth","status":"error","reference_id":"bob","reason":"a-name-of-twenty-one"}"#,
+        r#"{"type":"rate_limit_hit","message":"5","of":"unknown","note":"a-name-of-twenty-one"}"#,
+        r#"{"type":"never_seen","message":"5","of":"unknown","session_id":"unknown"}"#,
+        r#"["5", 5, "unknown"]"#,
+        r#""5" unknown"#,
+        "",
+    ] {
+        check_sought(&named, body, 10, false);
+    }
+}
+
+#[test]
+fn an_event_that_states_nothing_of_anybody_is_found_by_what_it_calls_its_reference() {
+    for body in [
+        r#"{"type":"s3_payload","reference_id":"\u0061nn","url":"https://x"}"#,
+        r#"{"type":"never_seen","about":[{"reference_id":"ann"}]}"#,
+        r#"{"type":"activity","reference_id":"ann","data":[]}"#,
+    ] {
+        check_sought(&ANN, body, 10, true);
+        check_sought(&[(TargetKind::Reference, "bob"), (TargetKind::Alias, "ann")], body, 10, false);
+    }
+    let body = r#"{"type":"never_seen","about":[{"user_id":"terra-ann"}]}"#;
+    check_sought(&[(TargetKind::Alias, "terra-ann")], body, 10, true);
+    check_sought(&[(TargetKind::Reference, "terra-ann")], body, 10, false);
+}
+
+#[test]
+fn what_cannot_be_decoded_is_found_by_a_name_that_can_be_nobody_elses() {
+    const LONG: &str = "jörg/müller@example.org";
+    let names = [(TargetKind::Reference, LONG)];
+    let deep = format!(r#"{{"a":{}"j\u00f6rg\/m\u00fcller@example.org"{}}}"#, "[".repeat(200), "]".repeat(200));
+    for body in [r#"["jörg/müller@example.org"]"#, &deep, r#"{"x":"jörg\/müller@example.org", broken"#] {
+        check_sought(&names, body, 10, true);
+        check_sought(&[(TargetKind::Alias, &format!("lab-report:{LONG}"))], body, 10, true);
+        check_sought(&[(TargetKind::Alias, &format!("lab-report:session:{LONG}"))], body, 10, true);
+        check_sought(&[(TargetKind::User, LONG), (TargetKind::Partner, LONG)], body, 10, false);
+    }
+    check_sought(&names, r#"["jörg/müller@example.orgs", "x jörg/müller@example.org"]"#, 10, false);
+    check_sought(&ANN, r#"{"reference_id":"ann", broken"#, 10, true);
+    check_sought(&ANN, r#"["ann"]"#, 10, false);
+}
+
+#[test]
+fn who_came_back_under_a_reference_keeps_what_came_since() {
+    let report = r#"{"type":"lab_report.completed","reference_id":"ann","session_id":"s"}"#;
+    check_sought(&ANN, report, 1_000, true);
+    check_sought(&ANN, report, 1_001, false);
+    check_sought(&ANN, r#"{"type":"s3_payload","reference_id":"ann"}"#, 1_001, false);
+    let failed = r#"{"type":"auth","status":"error","reference_id":"ann","user":{"user_id":"gone"}}"#;
+    check_sought(&[ANN[0], (TargetKind::Alias, "gone")], failed, 1_001, true);
+}
+
+#[test]
+fn a_delivery_that_was_too_old_for_effects_is_found_all_the_same() {
+    let body = r#"{"type":"lab_report.completed","reference_id":"ann"}"#;
+    let receipt = Receipt { admission: Admission::Quarantined, ..receipt(body, 10) };
+    let delivery = Delivery::new(receipt, terra::event::peek(body.as_bytes()));
+    let sought = Sought::new(&[Target { kind: TargetKind::Reference, ..Target::alias(&key("ann"), false) }], at(1_000));
+    assert!(sought.is_in(&environment(), Some(&delivery), &Bytes::from(body)));
+    assert_eq!(sought.names(), 1);
 }
 
 #[test]

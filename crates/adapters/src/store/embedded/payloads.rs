@@ -1,11 +1,11 @@
 //! Payloads in the payload store that no row needs any more, and deliveries of which nobody knows whose they are.
 
-use domain::id::{DeliveryId, RecordId};
+use domain::id::{DeliveryId, Environment, RecordId};
 use rusqlite::{Connection, OptionalExtension, params};
 use terra::event::DataKind;
 use uuid::Uuid;
 
-use super::column::{time, uuid};
+use super::column::{json, time, uuid};
 use super::record_sql::statements;
 use crate::payloads::Sealed;
 use crate::store::tx::Unneeded;
@@ -62,7 +62,7 @@ pub(super) fn nameless(
     limit: u32,
 ) -> Result<Vec<Nameless>, StoreError> {
     const NAMELESS: &str = "
-        SELECT id, received_at, body FROM delivery
+        SELECT id, received_at, environment, metadata, body FROM delivery
         WHERE terra_user_id IS NULL AND outcome <> 'erased' AND id > ?1 ORDER BY id LIMIT ?2";
     let after = after.map_or(Uuid::nil(), |id| id.0);
     let mut statement = connection.prepare_cached(NAMELESS)?;
@@ -70,6 +70,8 @@ pub(super) fn nameless(
         Ok(Nameless {
             id: DeliveryId(uuid(row, "id")?),
             received_at: time(row, "received_at")?,
+            environment: Environment::new(row.get::<_, String>("environment")?),
+            delivery: json(row, "metadata").ok(),
             body: Sealed(row.get::<_, Vec<u8>>("body")?.into()),
         })
     })?;

@@ -1,8 +1,9 @@
 //! The end of somebody's data.
 
 use async_trait::async_trait;
+use domain::delivery::Delivery;
 use domain::erasure::{Erasure, ErasureId, Found as ErasureFound, Target, Wish};
-use domain::id::{AliasKey, ConnectionId, UserId};
+use domain::id::{AliasKey, ConnectionId, DeliveryId, Environment, UserId};
 use jiff::Timestamp;
 
 use crate::payloads::Sealed;
@@ -11,8 +12,11 @@ use crate::store::{Listing, Page, StoreError, Unneeded};
 /// A part of the ledger that names nobody, to be searched.
 #[derive(Debug, Clone)]
 pub struct Nameless {
-    pub id: domain::id::DeliveryId,
+    pub id: DeliveryId,
     pub received_at: Timestamp,
+    pub environment: Environment,
+    /// What is known of it; `None` where that cannot be read.
+    pub delivery: Option<Delivery>,
     pub body: Sealed,
 }
 
@@ -26,17 +30,10 @@ pub trait Erasures: Send + Sync {
     /// Deletes about `limit` rows of each kind of what an erasure is about; false once there is nothing left to delete.
     async fn erase_some(&self, id: ErasureId, limit: u32, now: Timestamp) -> Result<bool, StoreError>;
     /// Rows of the ledger that name nobody, in the order of their ids.
-    async fn nameless_deliveries(
-        &self,
-        after: Option<domain::id::DeliveryId>,
-        limit: u32,
-    ) -> Result<Vec<Nameless>, StoreError>;
+    async fn nameless_deliveries(&self, after: Option<DeliveryId>, limit: u32) -> Result<Vec<Nameless>, StoreError>;
     /// Deletes rows of the ledger.
-    async fn forget_deliveries(
-        &self,
-        deliveries: &[(domain::id::DeliveryId, Timestamp)],
-        now: Timestamp,
-    ) -> Result<(), StoreError>;
+    async fn forget_deliveries(&self, deliveries: &[(DeliveryId, Timestamp)], now: Timestamp)
+    -> Result<(), StoreError>;
     /// Whom an erasure is about, as long as it is not done.
     async fn erasure_targets(&self, id: ErasureId) -> Result<Vec<Target>, StoreError>;
     /// Terra agreed to these.

@@ -5,7 +5,7 @@ use terra::event::DataKind;
 use uuid::Uuid;
 
 use super::record_sql::statements;
-use super::row::{column, get};
+use super::row::{column, environment, get};
 use super::unit::Db;
 use crate::payloads::Sealed;
 use crate::store::tx::Unneeded;
@@ -64,7 +64,7 @@ pub(super) async fn gone(db: &Db, payloads: &[i64]) -> Result<(), StoreError> {
 }
 
 const NAMELESS: &str = "
-SELECT id, received_at, body
+SELECT id, received_at, environment, metadata, body
   FROM delivery
  WHERE terra_user_id IS NULL AND outcome <> 'erased' AND ($1::uuid IS NULL OR id > $1)
  ORDER BY id
@@ -77,6 +77,8 @@ pub(super) async fn nameless(db: &Db, after: Option<DeliveryId>, limit: u32) -> 
             Ok(Nameless {
                 id: DeliveryId(get(row, "id")?),
                 received_at: get(row, "received_at")?,
+                environment: environment(row)?,
+                delivery: serde_json::from_value(get(row, "metadata")?).ok(),
                 body: Sealed(get::<Vec<u8>>(row, "body")?.into()),
             })
         })
