@@ -80,8 +80,10 @@ fn reachable(error: StoreError) -> anyhow::Error {
         StoreError::Unavailable(ref what) => {
             Unreachable(format!("the database is not reachable ({what}); check LANDFALL_STORE_URL")).into()
         }
-        StoreError::Contention | StoreError::Rejected { .. } | StoreError::Incompatible(_) | StoreError::BadCursor => {
-            error.into()
-        }
+        StoreError::Contention
+        | StoreError::Rejected { .. }
+        | StoreError::Incompatible(_)
+        | StoreError::Damaged(_)
+        | StoreError::BadCursor => error.into(),
     }
 }
