@@ -139,7 +139,7 @@ fn up_to(dice: &mut Dice, milliseconds: u64) -> Duration {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f16_a_full_volume_of_the_database_stops_work_and_not_the_door() {
-    let Some(volume) = Volume::mount(64, "postgres") else { return };
+    let Some(volume) = Volume::mount(64, "postgres", "F16: a full volume of the database") else { return };
     let servers = Servers::start();
     servers.create_tablespace("small", volume.path()).await;
     let app = TestApp::start_with(Engine::Cluster, Options::default().servers(&servers.at)).await;

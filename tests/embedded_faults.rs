@@ -21,7 +21,7 @@ fn run(summary_id: &str) -> Value {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f17_a_full_disk_is_answered_503_and_nothing_is_lost() {
-    let Some(volume) = Volume::mount(64, "root") else { return };
+    let Some(volume) = Volume::mount(64, "root", "F17: a full disk below the embedded engine") else { return };
     let options = Options::default().set("LANDFALL_DATA_DIR", volume.path().join("data").display().to_string());
     let app = TestApp::start_with(Engine::Embedded, options).await;
     let mut load = Load::start(&app);

@@ -11,8 +11,8 @@ const FILLER: &str = "filler";
 pub struct Volume(TempDir);
 
 impl Volume {
-    /// `None` where this user may not mount. `owner` may write to it.
-    pub fn mount(mebibytes: u32, owner: &str) -> Option<Volume> {
+    /// `None` where this user may not mount, which is said, and that `wanted_for` is not tried. `owner` may write to it.
+    pub fn mount(mebibytes: u32, owner: &str, wanted_for: &str) -> Option<Volume> {
         let dir = tempfile::tempdir().unwrap();
         let id = |what| Command::new("id").args([what, owner]).output().ok().map(|output| output.stdout);
         let number = |what| id(what).and_then(|bytes| Some(String::from_utf8(bytes).ok()?.trim().to_owned()));
@@ -22,7 +22,7 @@ impl Volume {
         if mounted.is_ok_and(|output| output.status.success()) {
             return Some(Volume(dir));
         }
-        println!("a small volume could not be mounted (it takes root): what a full disk does is not shown here");
+        super::not_tried(&format!("{wanted_for} (mounting a small volume needs root)"));
         None
     }
 

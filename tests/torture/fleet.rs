@@ -39,7 +39,7 @@ impl Fleet {
             Engine::Cluster => &["receive,api", "work", "work"],
         };
         let mebibytes = VOLUME_MEBIBYTES + VOLUME_MEBIBYTES_A_MINUTE * seconds.div_ceil(60);
-        let volume = Volume::mount(u32::try_from(mebibytes).unwrap(), "root");
+        let volume = Volume::mount(u32::try_from(mebibytes).unwrap(), "root", "torture: a full volume");
         let mut options = Options::default().processes(roles);
         if let Some(volume) = &volume {
             let data = volume.path().join("data").display().to_string();

@@ -11,6 +11,7 @@ mod process;
 mod programs;
 mod rabbitmq;
 mod services;
+mod shortfalls;
 mod steps;
 mod torture;
 

@@ -1,7 +1,6 @@
 //! The steps of `cargo xtask test`, in order, and what became of each.
 
 use std::ffi::OsString;
-use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,9 +10,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::programs;
 use crate::services::{Environment, Services};
-
-/// Goals that a measurement fell short of, each with its figure: said at the end of every run.
-const NOT_MET: &str = "tests/not-met.txt";
+use crate::shortfalls::Shortfalls;
 
 const ALARM_TESTS: &str = "alerts_test.yml";
 
@@ -63,6 +60,7 @@ struct Run {
     begun: Instant,
     root: PathBuf,
     services: Services,
+    shortfalls: Shortfalls,
     done: Vec<Done>,
 }
 
@@ -74,8 +72,9 @@ struct Done {
 
 impl Run {
     fn begin() -> Result<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).context("find the workspace")?.to_owned();
-        Ok(Self { begun: Instant::now(), root, services: Services::begin()?, done: Vec::new() })
+        let root = workspace()?;
+        let shortfalls = Shortfalls::begin(&root)?;
+        Ok(Self { begun: Instant::now(), root, services: Services::begin()?, shortfalls, done: Vec::new() })
     }
 
     fn services_up(&mut self) -> Option<Environment> {
@@ -120,6 +119,7 @@ impl Run {
         let mut child = cargo(&self.root)
             .args(arguments)
             .envs(environment.iter().cloned())
+            .envs([self.shortfalls.variable()])
             .process_group(0)
             .stdin(Stdio::null())
             .spawn()
@@ -142,11 +142,9 @@ impl Run {
     }
 
     fn report(self) -> Result<()> {
-        let Self { begun, root, services, done } = self;
+        let Self { begun, services, shortfalls, done, .. } = self;
         drop(services);
-        if let Ok(text) = fs::read_to_string(root.join(NOT_MET)) {
-            println!("\nnot met ({NOT_MET}):\n{}", text.trim_end());
-        }
+        shortfalls.say();
         println!();
         for Done { what, passed, took } in &done {
             let verdict = if *passed { "passed" } else { "FAILED" };
@@ -159,6 +157,10 @@ impl Run {
         }
         Ok(())
     }
+}
+
+pub(crate) fn workspace() -> Result<PathBuf> {
+    Ok(Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).context("find the workspace")?.to_owned())
 }
 
 /// The cargo that runs us, without what it told us about our own package: some build scripts ask

@@ -6,6 +6,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::shortfalls::Shortfalls;
+use crate::steps::workspace;
+
 pub(crate) struct Wish {
     /// Drawn by the run where none is given; it prints it.
     seed: Option<u64>,
@@ -36,6 +39,7 @@ impl Wish {
 }
 
 pub(crate) fn run(wish: &Wish) -> Result<()> {
+    let shortfalls = Shortfalls::begin(&workspace()?)?;
     let mut failed = Vec::new();
     for engine in wish.engines {
         let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -43,6 +47,7 @@ pub(crate) fn run(wish: &Wish) -> Result<()> {
             .args(["test", "--package", "landfall", "--test", "landfall", "--all-features", "--"])
             .arg(format!("torture::{engine}::"))
             .args(["--nocapture", "--test-threads=1"])
+            .envs([shortfalls.variable()])
             .env("LANDFALL_TORTURE_SECONDS", (wish.minutes * 60).to_string());
         if let Some(seed) = wish.seed {
             command.env("LANDFALL_TORTURE_SEED", seed.to_string());
@@ -51,6 +56,7 @@ pub(crate) fn run(wish: &Wish) -> Result<()> {
             failed.push(*engine);
         }
     }
+    shortfalls.say();
     if failed.is_empty() {
         return Ok(());
     }
