@@ -21,12 +21,12 @@ crate::on_every_engine!(
     hostile_text_breaks_no_log_and_no_row,
 );
 
-fn activity(summary_id: &str) -> String {
+pub(crate) fn activity(summary_id: &str) -> String {
     terra_says::activity(terra_says::user("terra-ann", Some("ann")), summary_id, 5_000.0).to_string()
 }
 
 /// A whole request that would be accepted if it were taken for one.
-fn genuine(body: &str) -> String {
+pub(crate) fn genuine(body: &str) -> String {
     format!(
         "POST /webhooks/terra HTTP/1.1\r\nhost: x\r\nx-terra-signature: {}\r\ncontent-length: {}\r\n\r\n{body}",
         simulator::sign(SECRET, now_seconds(), body.as_bytes()),
@@ -35,7 +35,7 @@ fn genuine(body: &str) -> String {
 }
 
 /// Sends raw bytes, and reads until the other side closes.
-fn exchange(addr: SocketAddr, request: &[u8]) -> (String, bool) {
+pub(crate) fn exchange(addr: SocketAddr, request: &[u8]) -> (String, bool) {
     let mut stream = TcpStream::connect(addr).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     // A refusal may come before everything is written.
@@ -50,7 +50,7 @@ fn exchange(addr: SocketAddr, request: &[u8]) -> (String, bool) {
 
 /// How the framing of a request may be given twice, wrongly, or so that it is overlooked. In each the reader in front
 /// may take what follows the first body for the body's rest, or for a request.
-const FRAMINGS: [(&str, &str); 30] = [
+pub(crate) const FRAMINGS: [(&str, &str); 30] = [
     ("length and chunks", "content-length: 5\r\ntransfer-encoding: chunked\r\n"),
     ("chunks and length", "transfer-encoding: chunked\r\ncontent-length: 5\r\n"),
     ("two lengths", "content-length: 5\r\ncontent-length: 6\r\n"),

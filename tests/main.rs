@@ -53,6 +53,7 @@ mod restart;
 mod scenarios;
 mod services;
 mod silence;
+mod smuggling;
 mod stored_payloads;
 mod tidy;
 mod torture;

@@ -60,6 +60,11 @@ pub(crate) fn strace() -> Result<PathBuf> {
     tool("strace", "strace")
 }
 
+/// A proxy of the kind that stands in front of receivers.
+pub(crate) fn haproxy() -> Result<PathBuf> {
+    tool("haproxy", "haproxy")
+}
+
 /// Finds a program, or installs the package that has it where that is possible.
 fn tool(name: &'static str, package: &str) -> Result<PathBuf> {
     let find = || process::folder_of(name, &[]).map(|folder| folder.join(name));

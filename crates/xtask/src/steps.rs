@@ -31,7 +31,7 @@ pub(crate) fn everything() -> Result<()> {
     let environment = run.services_up();
     // Only now: the keeper may have been installing as well.
     run.alarms();
-    run.tracer();
+    run.tools();
     if let Some(environment) = &environment {
         run.cargo(DOC_TESTS, environment);
         let runner = if has_nextest() { NEXTEST } else { CARGO_TEST };
@@ -99,11 +99,14 @@ impl Run {
         self.note(what, begun, result.as_ref().map(drop));
     }
 
-    /// A test looks at the system calls of the process.
-    fn tracer(&mut self) {
-        let begun = Instant::now();
-        let result = programs::strace();
-        self.note("strace is there".to_owned(), begun, result.as_ref().map(drop));
+    /// A test looks at the system calls of the process, another sends through a proxy.
+    fn tools(&mut self) {
+        for (name, provide) in [("strace", programs::strace as fn() -> Result<PathBuf>), ("haproxy", programs::haproxy)]
+        {
+            let begun = Instant::now();
+            let result = provide();
+            self.note(format!("{name} is there"), begun, result.as_ref().map(drop));
+        }
     }
 
     fn cargo(&mut self, arguments: &[&str], environment: &[(String, String)]) {
