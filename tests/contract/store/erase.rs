@@ -29,6 +29,8 @@ use super::support::{
     reauth, seal, seen_by, sent, told, user,
 };
 use super::tables::holding;
+#[cfg(feature = "services")]
+use crate::harness::eventually;
 
 macro_rules! on_both {
     ($($case:ident),+ $(,)?) => {
@@ -56,6 +58,7 @@ on_both!(
     only_what_was_closed_goes_with_a_closed_connection,
     a_delivery_that_names_nobody_goes_with_whom_it_is_about_and_with_nobody_else,
     what_an_overwritten_or_erased_row_pointed_to_is_let_go_of,
+    what_was_erased_before_costs_no_later_erasure_anything,
 );
 
 const ANN: &str = "canary-person-ann";
@@ -730,3 +733,57 @@ async fn what_an_overwritten_or_erased_row_pointed_to_is_let_go_of(sandbox: Sand
     assert_eq!(unneeded().await, names(&["late-body", "late-document"]));
     sandbox.end().await;
 }
+
+const BLANKS: i64 = 100_000;
+
+/// The log after years of erasures.
+async fn blanks(sandbox: &Sandbox) {
+    let (id, numbers, now) = if sandbox.is_embedded() {
+        let numbers = "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < LAST) SELECT n FROM n";
+        ("randomblob(16)", numbers, "0")
+    } else {
+        ("gen_random_uuid()", "SELECT n FROM generate_series(1, LAST) AS n", "now()")
+    };
+    let numbers = numbers.replace("LAST", &BLANKS.to_string());
+    let held = if sandbox.is_embedded() { "0" } else { "false" };
+    sandbox
+        .run(&format!(
+            "INSERT INTO event (id, position, held, environment, entity, verb, happened_at, data)
+             SELECT {id}, 1000000 + n, {held}, 'default', 'activity', 'upserted', {now}, '{{\"erased\":true}}'
+               FROM ({numbers}) AS numbers;"
+        ))
+        .await;
+}
+
+async fn what_was_erased_before_costs_no_later_erasure_anything(sandbox: Sandbox) {
+    let store = &*sandbox.store;
+    apply_one(store, &sent(auth(user("canary-u", Some(ANN))), 10)).await;
+    apply_one(store, &sent(activity(user("canary-u", Some(ANN)), "run", 1.0), 20)).await;
+    let failed = json!({ "type": "auth", "status": "error", "reference_id": ANN, "reason": "canary" });
+    apply_one(store, &sent(failed, 21)).await;
+    assert!(told(store).await.contains(&line("auth.failed", ANN)));
+    blanks(&sandbox).await;
+    let erasure = begin(store, ANN, 100).await;
+    let done = finish(store, erasure.id, 101).await;
+    assert!(done.progress.events >= 3, "{done:?}");
+    store.close().await;
+    #[cfg(feature = "services")]
+    if let Some(database) = &sandbox.database {
+        let client = database.client().await;
+        // Each connection reports what it read when it ends, if not before.
+        eventually("the store's connections are closed", || async { client.number(OTHERS).await == 0 }).await;
+        let read = client.number(EVENTS_READ).await;
+        assert!((1..BLANKS / 100).contains(&read), "{read} rows of the log were read");
+    }
+    assert_eq!(holding(&sandbox.tables().await, "canary"), [("event".to_owned(), 1)].into());
+    sandbox.end().await;
+}
+
+#[cfg(feature = "services")]
+const OTHERS: &str = "
+SELECT count(*) FROM pg_stat_activity
+ WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()";
+
+#[cfg(feature = "services")]
+const EVENTS_READ: &str = "
+SELECT coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) FROM pg_stat_user_tables WHERE relname = 'event'";
