@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use actix_web::web::Bytes;
-use adapters::payloads::{Hint, Of, Sealed};
+use adapters::payloads::{Hint, Of};
 use adapters::store::Held;
 use domain::id::Environment;
 use domain::quarantine::burst::{Burst, Cause, Failure};
@@ -295,18 +295,8 @@ async fn write(examined: Vec<Examined>, ports: &Ports, config: &Config) -> anyho
     if held.is_empty() {
         return Ok(());
     }
-    let unneeded = ports.store.quarantine(&held, config.quarantine_max as u64).await?;
-    discard(ports, &unneeded).await;
+    ports.store.quarantine(&held, config.quarantine_max as u64).await?;
     Ok(())
-}
-
-/// Removes from the payload store what no row points to any more.
-pub(crate) async fn discard(ports: &Ports, unneeded: &[Sealed]) {
-    for payload in unneeded {
-        if let Err(error) = ports.payloads.delete(payload).await {
-            warn!(%error, "could not delete a payload of the quarantine");
-        }
-    }
 }
 
 /// Forgets what has been kept for long enough.
@@ -314,12 +304,8 @@ pub(crate) async fn forget(ports: &Ports, config: &Config) {
     let keep = SignedDuration::try_from(config.quarantine_keep).unwrap_or(SignedDuration::MAX);
     let before = ports.clock.now().checked_sub(keep).unwrap_or(Timestamp::MIN);
     match ports.store.forget_quarantined(before).await {
-        Ok(unneeded) => {
-            discard(ports, &unneeded).await;
-            if !unneeded.is_empty() {
-                info!(payloads = unneeded.len(), "forgot requests whose signature had failed");
-            }
-        }
+        Ok(0) => {}
+        Ok(requests) => info!(requests, "forgot requests whose signature had failed"),
         Err(error) => warn!(%error, "could not forget requests whose signature had failed; tried again later"),
     }
 }

@@ -13,9 +13,11 @@ use terra::signature::Change;
 use uuid::Uuid;
 
 use super::column::{count, ms, time, uuid, word};
+use super::payloads;
 use super::read::{after, limit};
 use crate::payloads::Sealed;
 use crate::store::quarantine::kept_when_full;
+use crate::store::tx::Unneeded;
 use crate::store::{Held, LetIn, Listing, Page, QuarantineFilter, QuarantineTotals, StoreError};
 
 /// Counts those that are kept already; answers which they are.
@@ -48,8 +50,8 @@ fn note_one(connection: &Connection, request: &Quarantined) -> Result<bool, Stor
     Ok(changed > 0)
 }
 
-/// Keeps requests, then makes room; answers payloads that nothing needs any more.
-pub(super) fn add(connection: &Connection, held: &[Held], bytes_max: u64) -> Result<Vec<Sealed>, StoreError> {
+/// Keeps requests, then makes room.
+pub(super) fn add(connection: &Connection, held: &[Held], bytes_max: u64) -> Result<(), StoreError> {
     const ADD: &str = "
         INSERT INTO quarantine (id, fingerprint, first_seen, last_seen, seen, address, part, fits_environment, change,
                                 looks_like_terra, signature, t_seconds, trace_id, reference, ordering_ms, type_name,
@@ -85,8 +87,7 @@ pub(super) fn add(connection: &Connection, held: &[Held], bytes_max: u64) -> Res
         ])?;
     }
     unneeded.extend(make_room(connection, bytes_max)?);
-    unneeded.retain(Sealed::is_stored);
-    Ok(unneeded)
+    forget_bodies(connection, unneeded)
 }
 
 fn make_room(connection: &Connection, bytes_max: u64) -> Result<Vec<Sealed>, StoreError> {
@@ -100,7 +101,7 @@ fn make_room(connection: &Connection, bytes_max: u64) -> Result<Vec<Sealed>, Sto
     if totals(connection)?.bytes <= bytes_max {
         return Ok(Vec::new());
     }
-    bodies(connection, MAKE_ROOM, [number(kept_when_full(bytes_max))])
+    Ok(bodies(connection, MAKE_ROOM, [number(kept_when_full(bytes_max))])?.into_iter().flatten().collect())
 }
 
 /// Newest first; of the bodies only whether there is one.
@@ -179,12 +180,7 @@ fn held(row: &Row<'_>) -> rusqlite::Result<Held> {
     })
 }
 
-pub(super) fn let_in(
-    connection: &Connection,
-    let_in: &[LetIn],
-    actor: &str,
-    now: Timestamp,
-) -> Result<Vec<Sealed>, StoreError> {
+pub(super) fn let_in(connection: &Connection, let_in: &[LetIn], actor: &str, now: Timestamp) -> Result<(), StoreError> {
     const LET_GO: &str = "DELETE FROM quarantine WHERE id = ?1 RETURNING body";
     const AUDIT: &str = "
         INSERT INTO audit (at, actor, action, subject, detail) VALUES (?1, ?2, 'quarantine.reverify', 'quarantine', ?3)";
@@ -194,24 +190,39 @@ pub(super) fn let_in(
             .prepare_cached(LET_GO)?
             .query_row([one.id.0.as_bytes()], |row| row.get::<_, Option<Vec<u8>>>("body"))
             .optional()?;
-        unneeded.extend(body.flatten().map(|body| Sealed(Bytes::from(body))).filter(Sealed::is_stored));
+        unneeded.extend(body.flatten().map(|body| Sealed(Bytes::from(body))));
     }
+    forget_bodies(connection, unneeded)?;
     let deliveries: Vec<_> = let_in.iter().map(|one| one.delivery).collect();
     let detail = json!({ "deliveries": deliveries }).to_string();
     connection.prepare_cached(AUDIT)?.execute(params![ms(now), actor, detail])?;
-    Ok(unneeded)
+    Ok(())
 }
 
-pub(super) fn forget(connection: &Connection, before: Timestamp) -> Result<Vec<Sealed>, StoreError> {
+pub(super) fn forget(connection: &Connection, before: Timestamp) -> Result<u64, StoreError> {
     const FORGET: &str = "DELETE FROM quarantine WHERE first_seen < ?1 RETURNING body";
-    bodies(connection, FORGET, [ms(before)])
+    let bodies = bodies(connection, FORGET, [ms(before)])?;
+    let requests = bodies.len() as u64;
+    forget_bodies(connection, bodies.into_iter().flatten())?;
+    Ok(requests)
 }
 
-fn bodies(connection: &Connection, sql: &'static str, parameters: impl Params) -> Result<Vec<Sealed>, StoreError> {
+/// Of each row, whether it had one or not.
+fn bodies(
+    connection: &Connection,
+    sql: &'static str,
+    parameters: impl Params,
+) -> Result<Vec<Option<Sealed>>, StoreError> {
     let mut statement = connection.prepare_cached(sql)?;
     let rows = statement.query_map(parameters, |row| row.get::<_, Option<Vec<u8>>>("body"))?;
     let bodies = rows.collect::<rusqlite::Result<Vec<_>>>()?;
-    Ok(bodies.into_iter().flatten().map(|body| Sealed(Bytes::from(body))).filter(Sealed::is_stored).collect())
+    Ok(bodies.into_iter().map(|body| body.map(|body| Sealed(Bytes::from(body)))).collect())
+}
+
+/// What of them lies in the payload store is deleted once this is committed.
+fn forget_bodies(connection: &Connection, bodies: impl IntoIterator<Item = Sealed>) -> Result<(), StoreError> {
+    let unneeded: Vec<Unneeded> = bodies.into_iter().map(|payload| Unneeded { payload, record: None }).collect();
+    payloads::let_go(connection, &unneeded)
 }
 
 pub(super) fn totals(connection: &Connection) -> Result<QuarantineTotals, StoreError> {

@@ -12,11 +12,13 @@ use terra::signature::Change;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+use super::payloads;
 use super::read::{cursor, one_more};
 use super::row::{column, count, digest, get, strange};
 use super::unit::Db;
 use crate::payloads::Sealed;
 use crate::store::quarantine::kept_when_full;
+use crate::store::tx::Unneeded;
 use crate::store::{Held, LetIn, Listing, Page, QuarantineFilter, QuarantineTotals, StoreError};
 
 const NOTE: &str = "
@@ -66,8 +68,8 @@ SELECT id, fingerprint, first_seen, last_seen, seen, address, part, fits_environ
     ON CONFLICT (fingerprint) DO NOTHING
 RETURNING fingerprint";
 
-/// Keeps requests, then makes room; answers payloads that nothing needs any more.
-pub(super) async fn add(db: &Db, held: &[Held], bytes_max: u64) -> Result<Vec<Sealed>, StoreError> {
+/// Keeps requests, then makes room.
+pub(super) async fn add(db: &Db, held: &[Held], bytes_max: u64) -> Result<(), StoreError> {
     let of = |pick: fn(&Quarantined) -> Option<&str>| column(held, move |held| pick(&held.request));
     let rows = db
         .rows(
@@ -102,8 +104,7 @@ pub(super) async fn add(db: &Db, held: &[Held], bytes_max: u64) -> Result<Vec<Se
     note(db, &column(&known, |held| &held.request)).await?;
     let mut unneeded: Vec<Sealed> = known.into_iter().filter_map(|held| held.body.clone()).collect();
     unneeded.extend(make_room(db, bytes_max).await?);
-    unneeded.retain(Sealed::is_stored);
-    Ok(unneeded)
+    forget_bodies(db, unneeded).await
 }
 
 const MAKE_ROOM: &str = "
@@ -202,22 +203,31 @@ const LET_GO: &str = "DELETE FROM quarantine WHERE id = ANY ($1) RETURNING body"
 const AUDIT: &str = "
 INSERT INTO audit (at, actor, action, subject, detail) VALUES ($1, $2, 'quarantine.reverify', 'quarantine', $3)";
 
-pub(super) async fn let_in(db: &Db, let_in: &[LetIn], actor: &str, now: Timestamp) -> Result<Vec<Sealed>, StoreError> {
+pub(super) async fn let_in(db: &Db, let_in: &[LetIn], actor: &str, now: Timestamp) -> Result<(), StoreError> {
     let unneeded = bodies(&db.rows(LET_GO, &[&column(let_in, |one| one.id.0)]).await?)?;
+    forget_bodies(db, unneeded).await?;
     let detail = json!({ "deliveries": column(let_in, |one| one.delivery) });
     db.execute(AUDIT, &[&now, &actor, &detail]).await?;
-    Ok(unneeded)
+    Ok(())
 }
 
 const FORGET: &str = "DELETE FROM quarantine WHERE first_seen < $1 RETURNING body";
 
-pub(super) async fn forget(db: &Db, before: Timestamp) -> Result<Vec<Sealed>, StoreError> {
-    bodies(&db.rows(FORGET, &[&before]).await?)
+pub(super) async fn forget(db: &Db, before: Timestamp) -> Result<u64, StoreError> {
+    let rows = db.rows(FORGET, &[&before]).await?;
+    forget_bodies(db, bodies(&rows)?).await?;
+    Ok(rows.len() as u64)
+}
+
+/// What of them lies in the payload store is deleted once this is committed.
+async fn forget_bodies(db: &Db, bodies: Vec<Sealed>) -> Result<(), StoreError> {
+    let unneeded: Vec<Unneeded> = bodies.into_iter().map(|payload| Unneeded { payload, record: None }).collect();
+    payloads::let_go(db, &unneeded).await
 }
 
 fn bodies(rows: &[Row]) -> Result<Vec<Sealed>, StoreError> {
     let bodies = rows.iter().map(|row| get::<Option<Vec<u8>>>(row, "body")).collect::<Result<Vec<_>, _>>()?;
-    Ok(bodies.into_iter().flatten().map(|body| Sealed(Bytes::from(body))).filter(Sealed::is_stored).collect())
+    Ok(bodies.into_iter().flatten().map(|body| Sealed(Bytes::from(body))).collect())
 }
 
 const TOTALS: &str = "SELECT count(*) AS held, coalesce(sum(held_bytes), 0)::bigint AS bytes FROM quarantine";

@@ -120,8 +120,7 @@ pub(super) async fn reverify(
     }
     if !let_in.is_empty() {
         let now = app.ports.clock.now();
-        let unneeded = app.ports.store.let_in(&let_in, &caller.actor.0, now).await?;
-        crate::quarantine::discard(&app.ports, &unneeded).await;
+        app.ports.store.let_in(&let_in, &caller.actor.0, now).await?;
         info!(actor = %caller.actor.0, deliveries = let_in.len(), "let in requests whose signature had failed");
     }
     Ok(private(

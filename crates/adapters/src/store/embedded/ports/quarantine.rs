@@ -7,7 +7,6 @@ use domain::quarantine::{QuarantineId, Quarantined};
 use jiff::Timestamp;
 
 use super::super::{EmbeddedStore, quarantine};
-use crate::payloads::Sealed;
 use crate::store::{Held, LetIn, Listing, Page, Quarantine, QuarantineFilter, QuarantineTotals, StoreError};
 
 #[async_trait]
@@ -17,7 +16,7 @@ impl Quarantine for EmbeddedStore {
         self.write(move |connection| quarantine::note(connection, &requests)).await
     }
 
-    async fn quarantine(&self, held: &[Held], bytes_max: u64) -> Result<Vec<Sealed>, StoreError> {
+    async fn quarantine(&self, held: &[Held], bytes_max: u64) -> Result<(), StoreError> {
         let held = held.to_vec();
         self.write(move |connection| quarantine::add(connection, &held, bytes_max)).await
     }
@@ -37,12 +36,12 @@ impl Quarantine for EmbeddedStore {
         self.read(move |connection| quarantine::verifiable(connection, &filter, after, limit)).await
     }
 
-    async fn let_in(&self, let_in: &[LetIn], actor: &str, now: Timestamp) -> Result<Vec<Sealed>, StoreError> {
+    async fn let_in(&self, let_in: &[LetIn], actor: &str, now: Timestamp) -> Result<(), StoreError> {
         let (let_in, actor) = (let_in.to_vec(), actor.to_owned());
         self.write(move |connection| quarantine::let_in(connection, &let_in, &actor, now)).await
     }
 
-    async fn forget_quarantined(&self, before: Timestamp) -> Result<Vec<Sealed>, StoreError> {
+    async fn forget_quarantined(&self, before: Timestamp) -> Result<u64, StoreError> {
         self.write(move |connection| quarantine::forget(connection, before)).await
     }
 

@@ -7,7 +7,6 @@ use domain::quarantine::{QuarantineId, Quarantined};
 use jiff::Timestamp;
 
 use super::super::{PostgresStore, quarantine};
-use crate::payloads::Sealed;
 use crate::store::{Held, LetIn, Listing, Page, Quarantine, QuarantineFilter, QuarantineTotals, StoreError};
 
 #[async_trait]
@@ -17,7 +16,7 @@ impl Quarantine for PostgresStore {
         keep!(self, |db| quarantine::note(db, &requests.iter().collect::<Vec<_>>()))
     }
 
-    async fn quarantine(&self, held: &[Held], bytes_max: u64) -> Result<Vec<Sealed>, StoreError> {
+    async fn quarantine(&self, held: &[Held], bytes_max: u64) -> Result<(), StoreError> {
         let held = held.to_vec();
         keep!(self, |db| quarantine::add(db, &held, bytes_max))
     }
@@ -37,13 +36,13 @@ impl Quarantine for PostgresStore {
         single!(self, |db| quarantine::verifiable(db, &filter, after, limit))
     }
 
-    async fn let_in(&self, let_in: &[LetIn], actor: &str, now: Timestamp) -> Result<Vec<Sealed>, StoreError> {
+    async fn let_in(&self, let_in: &[LetIn], actor: &str, now: Timestamp) -> Result<(), StoreError> {
         let (let_in, actor) = (let_in.to_vec(), actor.to_owned());
         keep!(self, |db| quarantine::let_in(db, &let_in, &actor, now))
     }
 
-    async fn forget_quarantined(&self, before: Timestamp) -> Result<Vec<Sealed>, StoreError> {
-        single!(self, |db| quarantine::forget(db, before))
+    async fn forget_quarantined(&self, before: Timestamp) -> Result<u64, StoreError> {
+        keep!(self, |db| quarantine::forget(db, before))
     }
 
     async fn quarantine_totals(&self) -> Result<QuarantineTotals, StoreError> {
