@@ -107,13 +107,23 @@ async fn a_terra_that_is_away_holds_up_only_the_end(engine: Engine) {
     let app = TestApp::start_with(engine, stored_payloads()).await;
     connect(&app, "ann").await;
     app.send(&run_of("ann", 1), &[]).await;
+    for session in ["a-session", "another"] {
+        let report = json!({ "type": "lab_report.completed", "session_id": session, "data": { "note": "ann" } });
+        app.send(&report, &[]).await;
+    }
     app.quiet().await;
+    let report = app.all("/v1/connections?terra_user_id=lab-report:session:a-session").await.remove(0);
+    let whose = app.api(&format!("/v1/connections/{}/user", report["id"].as_str().unwrap()));
+    let said = app.http.put(whose).json(&json!({ "user": "ann" })).send().await.unwrap();
+    assert!(said.status().is_success(), "{}", said.status());
     app.terra_control("faults", json!({ "path": DEAUTHENTICATE, "status": 503, "times": 2 })).await;
     let (status, begun) = app.post("/v1/erasures", json!({ "user": "ann" })).await;
     assert_eq!(status, 202, "{begun}");
     let path = format!("/v1/erasures/{}", begun["id"].as_str().unwrap());
     eventually("everything here is gone", || async { app.get(&path).await["state"] == "telling" }).await;
-    assert!(app.all("/v1/users/ann/connections").await.is_empty() && app.all("/v1/deliveries").await.is_empty());
+    assert!(app.all("/v1/users/ann/connections").await.is_empty());
+    let left = app.all("/v1/deliveries").await;
+    assert_eq!((left.len(), &left[0]["type"]), (1, &json!("lab_report.completed")), "nobody's report: {left:?}");
     eventually("Terra agreed", || async { app.get(&path).await["state"] == "done" }).await;
     assert_eq!(deauthenticated(&app).await, 3);
     let done = app.get(&path).await;
