@@ -93,7 +93,8 @@ fn call(text: &str, began: usize, ended: usize) -> Option<Call> {
     let (arguments, result) = rest.rsplit_once(" = ")?;
     let first = arguments.split([',', ')']).next()?;
     let is_descriptor = first.starts_with(|letter: char| letter.is_ascii_digit());
-    let file = first.split_once('<').filter(|_| is_descriptor).map_or("", |(_, file)| file.trim_end_matches('>'));
+    let file =
+        first.split_once('<').filter(|_| is_descriptor).map_or("", |(_, file)| file.trim().trim_end_matches('>'));
     let result = result.split_whitespace().next()?.parse().ok();
     Some(Call { name: name.to_owned(), file: file.to_owned(), arguments: arguments.to_owned(), result, began, ended })
 }

@@ -2,7 +2,8 @@
 //!
 //! SQLite in WAL mode: one thread writes, in groups that share one fsync (`writer.rs`); a few connections read
 //! (`readers.rs`). One process at a time: a lock on the directory keeps others out, so what is leased may be known in
-//! memory alone (`lanes.rs`), and a crash frees every lease.
+//! memory alone (`lanes.rs`), and a crash frees every lease. Whether what lies there is whole is found out before anything
+//! is written to it (`wal.rs`, `damage.rs`).
 
 use std::fs::{DirBuilder, File, TryLockError};
 use std::os::unix::fs::DirBuilderExt;
