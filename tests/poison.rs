@@ -11,6 +11,7 @@ use crate::harness::{Engine, Options, TestApp, eventually, rounds, terra_says, w
 crate::on_every_engine!(
     f26_one_in_a_hundred_that_panics_slows_nobody_and_a_replay_clears_it,
     one_in_a_hundred_that_ends_its_worker_is_isolated_and_a_replay_clears_it,
+    a_replay_leaves_what_still_ends_its_process_and_goes_on,
 );
 
 const DELIVERIES: u32 = 2_000;
@@ -173,5 +174,51 @@ async fn one_in_a_hundred_that_ends_its_worker_is_isolated_and_a_replay_clears_i
     app.quiet().await;
     assert!(app.all("/v1/dead-letters").await.is_empty(), "the bug is mended: {said}");
     assert_eq!(app.all("/v1/users/ann/activities").await.len(), 2 * deliveries as usize);
+    app.end().await;
+}
+
+async fn a_replay_leaves_what_still_ends_its_process_and_goes_on(engine: Engine) {
+    const DELIVERIES: usize = 60;
+    let mut app = TestApp::start_with(engine, Options::default().set("LANDFALL_BACKFILL_DAYS", "0")).await;
+    app.settings.insert("LANDFALL_PUBLIC_ADDR".into(), app.public.to_string());
+    app.settings.insert("LANDFALL_INTERNAL_ADDR".into(), app.internal.to_string());
+    for number in 0..DELIVERIES {
+        let id = if number == 40 { "poison".to_owned() } else { format!("good-{number}") };
+        assert_eq!(app.send(&run_of(&id), &[("x-terra-trace-id", &id)]).await, 200);
+    }
+    app.quiet().await;
+    let before = app.events().await.len();
+    app.end_process().await;
+
+    // It was processed before somebody changed us for the worse.
+    app.settings.insert("FAILPOINTS".into(), "poison=return".into());
+    app.processes[0] = Process::spawn(&["serve"], &app.settings);
+    eventually("somebody answers", || async { count(&app, "processed").await == Some(DELIVERIES) }).await;
+    let (status, run) = app.post("/v1/replays", serde_json::json!({ "type": "activity", "rate": 1_000 })).await;
+    assert_eq!(status, 202, "{run}");
+    let url = app.api(&format!("/v1/replays/{}", run["id"].as_str().unwrap()));
+    let (begun, mut deaths) = (Instant::now(), 0);
+    let run = loop {
+        if !app.processes[0].is_alive() {
+            deaths += 1;
+            app.processes[0] = Process::spawn(&["serve"], &app.settings);
+        }
+        if let Ok(answer) = app.http.get(&url).send().await {
+            let run: Value = answer.json().await.unwrap_or_default();
+            if run["finished_at"].is_string() {
+                break run;
+            }
+        }
+        assert!(begun.elapsed() < Duration::from_secs(240), "{deaths} deaths, and no end");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    println!("{deaths} deaths, {:.1?}", begun.elapsed());
+    assert_eq!(run["state"], "done", "{run}");
+    let items = &run["progress"]["items"];
+    assert_eq!((&items["failed"], &items["unchanged"]), (&1.into(), &(DELIVERIES - 1).into()), "{run}");
+    assert_eq!(run["progress"]["predicted"]["fail"], 1, "{run}");
+    // In company and twice alone, when it is counted and when it is worked.
+    assert!(deaths <= 6, "{deaths}");
+    assert_eq!(app.events().await.len(), before, "nothing took effect a second time");
     app.end().await;
 }

@@ -15,8 +15,10 @@ use crate::plan::{Disposition, Plan};
 use crate::record::{self, Change, Kept, RecordKey};
 use crate::settle::class::Class;
 
+pub mod care;
 pub mod words;
 
+pub use care::{Care, InHand, care};
 pub use words::sentence;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -144,7 +146,7 @@ impl Replay {
                 finished_at: None,
                 reason: None,
                 // After a pause one goes first again: what was true then may not be now.
-                progress: Progress { proven: false, ..self.progress.clone() },
+                progress: Progress { proven: false, in_hand: None, ..self.progress.clone() },
                 ..self.clone()
             }),
             (Order::Cancel, State::Counting | State::Previewed | State::Running) => {
@@ -184,6 +186,9 @@ pub struct Progress {
     /// One went well since the last start.
     pub proven: bool,
     pub items: Items,
+    /// What the last step took; written before it is worked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub in_hand: Option<InHand>,
 }
 
 /// What a look at the deliveries says that replaying would do, by number of deliveries.

@@ -14,7 +14,7 @@ use adapters::store::{Audit, Counted, Holder, LedgerOutcome, Selected, StoreErro
 use domain::id::DeliveryId;
 use domain::plan::{self, Context, Plan};
 use domain::record::RecordKey;
-use domain::replay::{self, Items, Predicted, Progress, Replay, ReplayId, Selection, State};
+use domain::replay::{self, Care, Items, Predicted, Progress, Replay, ReplayId, Selection, State};
 use domain::settle::Failure;
 use jiff::{SignedDuration, Timestamp};
 use metrics::counter;
@@ -31,14 +31,16 @@ use crate::worker::{self, context};
 /// Taken anew with every step; after a crash another process waits this long.
 const LEASE: SignedDuration = SignedDuration::from_secs(15);
 const POLL: Duration = Duration::from_millis(500);
-/// Deliveries counted in one step.
+/// Deliveries counted in one step …
 const COUNT_AT_ONCE: u32 = 200;
+/// … and bytes of their payloads: a plan holds on to the body it was made of.
+const COUNT_BYTES_AT_ONCE: u64 = 32 * 1024 * 1024;
 /// How often the numbers of a run are kept; those who look at it get them as they are.
 const TALLY_EVERY: Duration = Duration::from_secs(2);
 
 pub(crate) async fn run(ports: Ports, config: Arc<Config>, stop: CancellationToken) {
     let lease = Holder { name: "replay", holder: Uuid::now_v7() };
-    let mut work = Work { ports: &ports, config: &config, stop: &stop, lease, tallied: None };
+    let mut work = Work { ports: &ports, config: &config, stop: &stop, lease, tallied: None, took: None };
     while !stop.is_cancelled() {
         let pause = match work.turn().await {
             Ok(pause) => pause,
@@ -89,6 +91,8 @@ struct Work<'a> {
     lease: Holder<'a>,
     /// When the numbers of which run were last kept.
     tallied: Option<(ReplayId, Instant)>,
+    /// What this process took last, of which run.
+    took: Option<(ReplayId, DeliveryId)>,
 }
 
 impl Work<'_> {
@@ -106,11 +110,22 @@ impl Work<'_> {
         }
     }
 
-    async fn count(&self, mut run: Replay) -> Result<Duration, StoreError> {
-        let store = &self.ports.store;
-        let page = store.select_deliveries(&run.selection, run.position, run.requested_at, COUNT_AT_ONCE).await?;
-        let is_last = page.len() < COUNT_AT_ONCE as usize;
-        let counted = self.predict(&page).await?;
+    async fn count(&mut self, mut run: Replay) -> Result<Duration, StoreError> {
+        let store = self.ports.store.clone();
+        let mut page = store.select_deliveries(&run.selection, run.position, run.requested_at, COUNT_AT_ONCE).await?;
+        let mut is_last = page.len() < COUNT_AT_ONCE as usize;
+        let mut counted = Vec::new();
+        if let Some(first) = page.first().map(|first| first.job.delivery.id) {
+            let care = self.care(&run, first);
+            let takes = care.deliveries(fitting(&page));
+            is_last &= takes == page.len();
+            page.truncate(takes);
+            self.take(&mut run, care, first, takes).await?;
+            counted = match care {
+                Care::Leave { .. } => page.iter().map(|selected| as_counted(selected, Predicted::Fail)).collect(),
+                Care::Together | Care::Alone { .. } => self.predict(&page).await?,
+            };
+        }
         run.position = page.last().map_or(run.position, |last| Some(last.job.delivery.id));
         run.progress.deliveries += counted.len() as u64;
         // Where a person cancelled it meanwhile, nothing is kept.
@@ -118,6 +133,21 @@ impl Work<'_> {
             self.counted(run).await?;
         }
         Ok(Duration::ZERO)
+    }
+
+    /// How to go on where `first` is next.
+    fn care(&self, run: &Replay, first: DeliveryId) -> Care {
+        let found = run.progress.in_hand.as_ref();
+        let is_ours = found.is_some_and(|found| self.took == Some((run.id, found.first)));
+        replay::care(found, first, is_ours)
+    }
+
+    /// Writes down what is worked next, before it is.
+    async fn take(&mut self, run: &mut Replay, care: Care, first: DeliveryId, takes: usize) -> Result<(), StoreError> {
+        let in_hand = care.in_hand(first, u32::try_from(takes).unwrap_or(u32::MAX));
+        self.took = Some((run.id, in_hand.first));
+        run.progress.in_hand = Some(in_hand);
+        self.keep(run.clone(), run.state).await
     }
 
     async fn counted(&self, run: Replay) -> Result<(), StoreError> {
@@ -135,6 +165,7 @@ impl Work<'_> {
             by_outcome: preview.by_outcome,
             proven: false,
             items: Items { pending: preview.deliveries, ..Items::default() },
+            in_hand: None,
         };
         let state = if run.dry_run { State::Previewed } else { State::Running };
         self.keep(Replay { state, progress, ..run }, State::Counting).await
@@ -158,8 +189,7 @@ impl Work<'_> {
         let counted = |(selected, plan): (&Selected, Option<Plan>)| {
             let took_effect = matches!(selected.outcome, LedgerOutcome::Processed | LedgerOutcome::Duplicate);
             let predicted = plan.map_or(Predicted::Fail, |plan| replay::predict(&plan, &kept, took_effect));
-            let delivery = &selected.job.delivery;
-            Counted { delivery: delivery.id, received_at: delivery.received_at, predicted }
+            as_counted(selected, predicted)
         };
         Ok(page.iter().zip(plans).map(counted).collect())
     }
@@ -172,7 +202,12 @@ impl Work<'_> {
             Err(error) => return Err(StoreError::Unavailable(format!("payloads: {error}"))),
         };
         let delivery = replay::admitted(job.delivery.clone());
-        Ok(catch_unwind(AssertUnwindSafe(|| plan::plan(delivery, &bytes, context))).ok())
+        let planning = || {
+            #[cfg(feature = "failpoints")]
+            worker::bugs(&bytes);
+            plan::plan(delivery, &bytes, context)
+        };
+        Ok(catch_unwind(AssertUnwindSafe(planning)).ok())
     }
 
     async fn work(&mut self, mut run: Replay) -> Result<Duration, StoreError> {
@@ -185,13 +220,17 @@ impl Work<'_> {
             self.keep(run, State::Running).await?;
             return Ok(Duration::ZERO);
         }
-        let items = store.replay_items(run.id, run.step()).await?;
+        let mut items = store.replay_items(run.id, run.step()).await?;
         if items.is_empty() {
             run.progress.items = store.replay_counts(run.id).await?;
             run.finished_at = Some(self.ports.clock.now());
             self.keep(Replay { state: State::Done, ..run }, State::Running).await?;
             return Ok(Duration::ZERO);
         }
+        let first = items[0].delivery;
+        let care = self.care(&run, first);
+        items.truncate(care.deliveries(items.len()));
+        self.take(&mut run, care, first, items.len()).await?;
         let (count, is_first) = (items.len() as u32, !run.progress.proven);
         let mut jobs = Vec::with_capacity(items.len());
         for item in items {
@@ -203,9 +242,20 @@ impl Work<'_> {
                 None => self.gone(run.id, item.delivery).await?,
             }
         }
+        if let Care::Leave { .. } = care {
+            for (job, _) in &jobs {
+                self.failed(run.id, job, &Failure::Crashed).await?;
+            }
+            if is_first && !jobs.is_empty() {
+                self.look_at_the_first(run, Some(&Failure::Crashed)).await?;
+            }
+            return Ok(Duration::ZERO);
+        }
         let worked = jobs.len();
         let Ok(failed) = worker::apply_all(jobs, Some(run.id), self.ports, self.config, self.stop).await else {
-            // Whoever takes over goes on: what was worked is kept with its effects.
+            // Whoever takes over goes on: what was worked is kept with its effects, and nobody died of the rest.
+            run.progress.in_hand = None;
+            self.keep(run, State::Running).await?;
             return Ok(Duration::ZERO);
         };
         counter!(telemetry::REPLAYED, "outcome" => "applied").increment((worked - failed.len()) as u64);
@@ -272,6 +322,21 @@ impl Work<'_> {
         }
         Ok(())
     }
+}
+
+/// How many of a page may be planned at once: one at least.
+fn fitting(page: &[Selected]) -> usize {
+    let mut bytes = 0;
+    let fits = |selected: &&Selected| {
+        bytes += selected.job.delivery.size_bytes;
+        bytes <= COUNT_BYTES_AT_ONCE
+    };
+    page.iter().take_while(fits).count().max(1)
+}
+
+fn as_counted(selected: &Selected, predicted: Predicted) -> Counted {
+    let delivery = &selected.job.delivery;
+    Counted { delivery: delivery.id, received_at: delivery.received_at, predicted }
 }
 
 /// A run as people see it, its numbers as of now.

@@ -23,6 +23,8 @@ use terra::event::Kind;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+#[cfg(feature = "failpoints")]
+pub(crate) use self::prepare::bugs;
 use crate::config::Config;
 use crate::downloads;
 use crate::drift::DriftLog;

@@ -84,6 +84,25 @@ async fn outcome(store: &dyn Store, sent: &Sent) -> LedgerOutcome {
     store.delivery(sent.id).await.unwrap().unwrap().outcome
 }
 
+pub(crate) async fn what_is_discarded_during_a_run_is_left_out(store: &dyn Store) {
+    let three: Vec<Sent> =
+        (0..3).map(|index| sent(activity(user("u", Some("ann")), &format!("run-{index}"), 1.0), index)).collect();
+    for one in &three {
+        bury(store, one, "panicked").await;
+    }
+    let discard = async |one: &Sent, seconds: i64| {
+        let only = Selection { ids: vec![one.id], ..Selection::default() };
+        let entry = Audit { actor: "ops".into(), action: "dead.discard", subject: String::new(), detail: json!({}) };
+        assert_eq!(store.discard(&only, "test data", &entry, 10, at(seconds)).await.unwrap(), 1);
+    };
+    discard(&three[0], 900).await;
+    let run = run_of(store, &three.iter().collect::<Vec<_>>()).await;
+    discard(&three[1], 1_100).await;
+    let items = store.replay_items(run.id, 10).await.unwrap();
+    let found: Vec<bool> = items.iter().map(|item| item.found.is_some()).collect();
+    assert_eq!(found, [true, false, true], "who asked for the run knew of the first");
+}
+
 pub(crate) async fn what_was_processed_is_replayed_without_a_second_effect(store: &dyn Store) {
     let connect = sent(auth_of_new("u", "ann"), 5);
     let ride = sent(activity(user("u", Some("ann")), "run", 1.0), 10);

@@ -86,7 +86,7 @@ async fn try_prepare(
 
 /// Where a test may have a payload of its own end the process, or panic, as a bug of ours might.
 #[cfg(feature = "failpoints")]
-fn bugs(bytes: &[u8]) {
+pub(crate) fn bugs(bytes: &[u8]) {
     let holds = |word: &[u8]| bytes.windows(word.len()).any(|window| window == word);
     fail_point!("poison", holds(b"poison"), |_| std::process::abort());
     fail_point!("panicking", holds(b"panicking"), |_| panic!("a test asked for it"));

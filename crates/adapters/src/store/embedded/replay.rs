@@ -184,6 +184,8 @@ pub(super) fn pending(connection: &Connection, id: ReplayId, limit: u32) -> Resu
     const PENDING: &str = "
         SELECT replay_item.delivery_id, delivery.metadata, delivery.body, delivery.attempts
         FROM replay_item LEFT JOIN delivery ON delivery.id = replay_item.delivery_id
+            AND NOT (delivery.outcome = 'discarded'
+                     AND delivery.settled_at > (SELECT requested_at FROM replay_run WHERE id = ?1))
         WHERE replay_item.run_id = ?1 AND replay_item.state = 'pending'
         ORDER BY replay_item.delivery_id LIMIT ?2";
     let mut statement = connection.prepare_cached(PENDING)?;

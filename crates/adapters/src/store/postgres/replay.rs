@@ -209,6 +209,8 @@ SELECT replay_item.delivery_id, delivery.metadata, delivery.body, delivery.attem
          ORDER BY delivery_id
          LIMIT $2) AS replay_item
   LEFT JOIN delivery ON delivery.received_at = replay_item.received_at AND delivery.id = replay_item.delivery_id
+        AND NOT (delivery.outcome = 'discarded'
+                 AND delivery.settled_at > (SELECT requested_at FROM replay_run WHERE id = $1))
  ORDER BY replay_item.delivery_id";
 
 pub(super) async fn pending(db: &Db, id: ReplayId, limit: u32) -> Result<Vec<ReplayItem>, StoreError> {
