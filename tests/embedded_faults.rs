@@ -74,7 +74,7 @@ fn object_is_synced(calls: &[Call], id: &str) -> bool {
     let is_folder = |call: &&Call| {
         call.is_sync()
             && call.is_before(row)
-            && Path::new(&call.file).parent().is_some_and(|up| up.ends_with("payloads"))
+            && Path::new(&call.file).parent().is_some_and(|up| up.ends_with("payloads/deliveries"))
     };
     let Some(folder) = calls.iter().filter(is_folder).max_by_key(|sync| sync.began) else { return false };
     let is_named = |call: &&Call| call.is_rename() && call.is_before(folder) && call.arguments.contains(id);
