@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,8 @@ use crate::worker::{self, context};
 
 /// Taken anew with every step; after a crash another process waits this long.
 const LEASE: SignedDuration = SignedDuration::from_secs(15);
+/// Renewals of it in the middle of a step, before it would run out.
+const RENEWALS: u32 = 3;
 const POLL: Duration = Duration::from_millis(500);
 /// Deliveries counted in one step …
 const COUNT_AT_ONCE: u32 = 200;
@@ -252,7 +255,8 @@ impl Work<'_> {
             return Ok(Duration::ZERO);
         }
         let worked = jobs.len();
-        let Ok(failed) = worker::apply_all(jobs, Some(run.id), self.ports, self.config, self.stop).await else {
+        let applying = worker::apply_all(jobs, Some(run.id), self.ports, self.config, self.stop);
+        let Ok(failed) = self.hold_on(applying).await else {
             // Whoever takes over goes on: what was worked is kept with its effects, and nobody died of the rest.
             run.progress.in_hand = None;
             self.keep(run, State::Running).await?;
@@ -271,6 +275,21 @@ impl Work<'_> {
             return Ok(takes.saturating_sub(began.elapsed()));
         }
         Ok(Duration::ZERO)
+    }
+
+    /// Does the work, and keeps the lease meanwhile: waiting for a payload store that is away must not look like a death.
+    async fn hold_on<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                () = tokio::time::sleep(LEASE.unsigned_abs() / RENEWALS) => {}
+            }
+            let now = self.ports.clock.now();
+            if let Err(error) = self.ports.store.hold(self.lease, now, now + LEASE).await {
+                warn!(%error, "cannot renew the lease of replays");
+            }
+        }
     }
 
     async fn look_at_the_first(&mut self, mut run: Replay, failure: Option<&Failure>) -> Result<(), StoreError> {
