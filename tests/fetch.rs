@@ -19,6 +19,7 @@ crate::on_every_engine!(
     the_rate_bounds_the_installation,
     the_daily_maximum_bounds_the_installation,
     a_revoked_connection_is_not_asked_for,
+    a_wish_for_days_that_wait_already_names_what_asks_for_them,
     all_chunks_of_a_large_request_land,
     a_job_survives_a_crash_in_the_middle_of_its_request,
 );
@@ -438,5 +439,31 @@ async fn a_requested_fetch_is_cut_into_windows() {
     assert_eq!(data_requests(&app).await.len(), 4);
     let (status, _) = app.post("/v1/users/nobody/fetches", json!({ "from": "2026-01-01" })).await;
     assert_eq!(status, 409);
+    app.end().await;
+}
+
+/// Days that wait already are asked for once, and the answer says by which requests.
+async fn a_wish_for_days_that_wait_already_names_what_asks_for_them(engine: Engine) {
+    let app = TestApp::start_with(engine, Options::default().set("LANDFALL_BACKFILL_DAYS", "0")).await;
+    app.terra_control("users", json!({ "reference_id": "ann", "user_id": "terra-ann" })).await;
+    known(&app, "ann").await;
+    fault(&app, "daily", json!({ "status": 429, "retry_after": 600, "times": 1_000 })).await;
+    let ids = |answer: &Value| -> BTreeSet<String> {
+        answer["items"].as_array().unwrap().iter().map(|item| text(&item["id"]).to_owned()).collect()
+    };
+    let mut named = Vec::new();
+    for (from, to) in [("2026-01-01", "2026-01-08"), ("2026-01-02", "2026-01-05"), ("2026-01-05", "2026-01-15")] {
+        let (status, answer) =
+            app.post("/v1/users/ann/fetches", json!({ "types": ["daily"], "from": from, "to": to })).await;
+        assert_eq!(status, 202, "{answer}");
+        assert!(!ids(&answer).is_empty(), "{from} to {to}: {answer}");
+        named.push(ids(&answer));
+        // What waits for its turn, and not what is asked at this moment, can be leant on alone.
+        eventually("every job rests", || async { jobs(&app).await.iter().all(|job| seconds_ahead(job) > 0) }).await;
+    }
+    assert_eq!(named[1], named[0], "the same days again");
+    let there: BTreeSet<String> = jobs(&app).await.iter().map(|job| text(&job["id"]).to_owned()).collect();
+    let unknown: Vec<_> = named.iter().flatten().filter(|id| !there.contains(*id)).collect();
+    assert!(unknown.is_empty(), "{unknown:?} of {named:?} are not there");
     app.end().await;
 }

@@ -12,7 +12,7 @@ use domain::identity::AliasStatus;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use terra::event::DataKind;
 use tracing::info;
 use uuid::Uuid;
@@ -66,19 +66,23 @@ pub(super) async fn request(
         .iter()
         .flat_map(|(alias, provider)| asked.jobs(alias, provider.as_deref(), app.config.fetch_window_days))
         .collect();
-    let backfills: BTreeSet<BackfillId> = jobs.iter().map(|job| job.backfill).collect();
-    let queued: Vec<_> = jobs.iter().map(shown).collect();
-    let answer = json!({ "items": queued, "backfills": backfills, "next": null });
     if wanted.dry_run {
-        return Ok(private(StatusCode::OK, &answer));
+        return Ok(private(StatusCode::OK, &answer(jobs.iter().map(planned).collect(), &jobs)));
     }
     app.ports.store.enqueue_fetches(&jobs, now).await?;
     info!(actor = %caller.actor.0, requests = jobs.len(), "queued {} fetches", jobs.len());
-    Ok(private(StatusCode::ACCEPTED, &answer))
+    Ok(private(StatusCode::ACCEPTED, &answer(queued(&app, &jobs, now).await?, &jobs)))
 }
 
-/// A window of the same alias and kind that is already open stays the one there is, under its own id.
-fn shown(job: &FetchJob) -> serde_json::Value {
+fn answer(items: Vec<Value>, jobs: &[FetchJob]) -> Value {
+    json!({ "items": items, "backfills": backfills_of(jobs), "next": null })
+}
+
+fn backfills_of(jobs: &[FetchJob]) -> BTreeSet<BackfillId> {
+    jobs.iter().map(|job| job.backfill).collect()
+}
+
+fn planned(job: &FetchJob) -> Value {
     json!({
         "id": job.id,
         "backfill": job.backfill,
@@ -88,6 +92,28 @@ fn shown(job: &FetchJob) -> serde_json::Value {
         "start": job.window.start,
         "end": job.window.end,
     })
+}
+
+/// What asks for these days now. Days that somebody was waiting for already are asked for once: by the job that was there,
+/// under its own id, or by one of ours that has grown.
+async fn queued(app: &App, jobs: &[FetchJob], now: Timestamp) -> Result<Vec<Value>, Problem> {
+    let mut queued = Vec::new();
+    for id in backfills_of(jobs) {
+        // Whoever was erased just now has none.
+        let Some(backfill) = app.ports.store.backfill(id, now, app.config.backfill_stall).await? else { continue };
+        for request in backfill.requests.iter().flatten() {
+            queued.push(json!({
+                "id": request.fetch,
+                "backfill": id,
+                "environment": backfill.environment,
+                "terra_user_id": backfill.terra_user_id,
+                "type": request.days.as_ref().map(|days| &days.kind),
+                "start": request.days.as_ref().map(|days| &days.start),
+                "end": request.days.as_ref().map(|days| &days.end),
+            }));
+        }
+    }
+    Ok(queued)
 }
 
 /// Which kinds and days, checked.
