@@ -16,7 +16,6 @@ pub mod dice;
 pub mod load;
 pub mod poison;
 pub mod process;
-#[cfg(feature = "services")]
 pub mod proxy;
 pub mod servers;
 pub mod strace;
@@ -35,7 +34,6 @@ pub const SOON: Duration = Duration::from_secs(30);
 pub enum Engine {
     Embedded,
     /// RabbitMQ and PostgreSQL.
-    #[cfg_attr(not(feature = "services"), expect(dead_code, reason = "only tests with services make it"))]
     Cluster,
 }
 
@@ -68,6 +66,8 @@ pub struct Options {
     /// Proxies between the binary and its servers, open at the start or not: broker, database.
     #[cfg(feature = "services")]
     pub proxies: Option<(bool, bool)>,
+    /// A proxy between the binary and Terra's REST interface.
+    pub terra_proxy: bool,
     /// Servers of the test's own instead of those that all tests share.
     pub servers: Option<servers::Addresses>,
 }
@@ -82,6 +82,7 @@ impl Default for Options {
             wait_until_ready: true,
             #[cfg(feature = "services")]
             proxies: None,
+            terra_proxy: false,
             servers: None,
         }
     }
@@ -116,6 +117,11 @@ impl Options {
         self
     }
 
+    pub fn terra_through_a_proxy(mut self) -> Self {
+        self.terra_proxy = true;
+        self
+    }
+
     pub fn servers(mut self, at: &servers::Addresses) -> Self {
         self.servers = Some(at.clone());
         self
@@ -139,6 +145,7 @@ pub struct TestApp {
     pub database: Option<database::Database>,
     #[cfg(feature = "services")]
     pub proxies: Option<proxy::Proxies>,
+    pub terra_proxy: Option<proxy::Proxy>,
     _dir: TempDir,
 }
 
@@ -194,6 +201,10 @@ impl TestApp {
             Some(are_open) => Some(proxy::Proxies::between(&mut settings, are_open).await),
             None => None,
         };
+        let terra_proxy = match options.terra_proxy {
+            true => Some(proxy::instead(&mut settings, "LANDFALL_TERRA_API_URL", true).await),
+            false => None,
+        };
         #[cfg(feature = "services")]
         let migrates = proxies.is_none();
         #[cfg(not(feature = "services"))]
@@ -241,6 +252,7 @@ impl TestApp {
             database,
             #[cfg(feature = "services")]
             proxies,
+            terra_proxy,
             _dir: dir,
         }
     }

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -16,6 +17,8 @@ use super::process::Process;
 
 /// How soon a frozen connection notices that it may go on.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+const BACKLOG: u32 = 1_024;
 
 /// PostgreSQL's answer to a COMMIT that kept what was done; one that could not says `ROLLBACK`.
 const COMMITTED: &[u8] = b"C\0\0\0\x0bCOMMIT\0";
@@ -43,7 +46,7 @@ impl Proxies {
 }
 
 /// A proxy in the place of the server that a setting names.
-async fn instead(settings: &mut BTreeMap<String, String>, name: &str, open: bool) -> Proxy {
+pub(super) async fn instead(settings: &mut BTreeMap<String, String>, name: &str, open: bool) -> Proxy {
     let mut url = url::Url::parse(&settings[name]).unwrap();
     let target = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap());
     let proxy = Proxy::start(target.parse().unwrap(), open).await;
@@ -55,6 +58,8 @@ async fn instead(settings: &mut BTreeMap<String, String>, name: &str, open: bool
 pub struct Proxy {
     pub addr: SocketAddr,
     open: Arc<AtomicBool>,
+    /// Somebody answers at the port.
+    listening: watch::Sender<bool>,
     cut: Arc<std::sync::Mutex<CancellationToken>>,
     harm: Arc<Harm>,
     stop: CancellationToken,
@@ -75,9 +80,13 @@ struct Harm {
 impl Proxy {
     /// Listens at once; lets nothing through while closed.
     pub async fn start(target: SocketAddr, open: bool) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let reserved = bound(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let addr = reserved.local_addr().unwrap();
+        let mut listener = Some(bound(addr).listen(BACKLOG).unwrap());
+        let (listening, mut listens) = watch::channel(true);
         let proxy = Proxy {
-            addr: listener.local_addr().unwrap(),
+            addr,
+            listening,
             open: Arc::new(AtomicBool::new(open)),
             cut: Arc::default(),
             harm: Arc::new(Harm {
@@ -93,10 +102,21 @@ impl Proxy {
         let harm = proxy.harm.clone();
         let tasks = TaskTracker::new();
         tasks.clone().spawn(async move {
+            // Keeps the port ours while nobody listens there.
+            let _reserved = reserved;
             loop {
                 let accepted = tokio::select! {
                     () = stop.cancelled() => return,
-                    accepted = listener.accept() => accepted,
+                    changed = listens.changed() => {
+                        if changed.is_err() {
+                            return;
+                        }
+                        // First the old one has to go.
+                        drop(listener.take());
+                        listener = listens.borrow_and_update().then(|| bound(addr).listen(BACKLOG).unwrap());
+                        continue;
+                    }
+                    accepted = accept(listener.as_ref()) => accepted,
                 };
                 let Ok((client, _)) = accepted else { return };
                 if open.load(Ordering::SeqCst) {
@@ -108,13 +128,20 @@ impl Proxy {
         proxy
     }
 
-    /// Cuts every connection and refuses new ones.
+    /// Cuts every connection, and new ones as soon as they are made.
     pub fn close(&self) {
         self.open.store(false, Ordering::SeqCst);
         std::mem::take(&mut *self.cut.lock().unwrap()).cancel();
     }
 
+    /// Cuts every connection, and nobody listens any more: new ones are refused.
+    pub fn refuse(&self) {
+        self.close();
+        self.listening.send_replace(false);
+    }
+
     pub fn open(&self) {
+        self.listening.send_if_modified(|listening| !std::mem::replace(listening, true));
         self.harm.left.store(i64::MAX, Ordering::SeqCst);
         self.harm.of_commits.store(-1, Ordering::SeqCst);
         self.harm.frozen.store(false, Ordering::SeqCst);
@@ -176,6 +203,21 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         self.close();
         self.stop.cancel();
+    }
+}
+
+/// Several may be bound to one port as long as none of them listens.
+fn bound(addr: SocketAddr) -> TcpSocket {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind(addr).unwrap();
+    socket
+}
+
+async fn accept(listener: Option<&TcpListener>) -> std::io::Result<(TcpStream, SocketAddr)> {
+    match listener {
+        Some(listener) => listener.accept().await,
+        None => std::future::pending().await,
     }
 }
 

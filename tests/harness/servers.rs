@@ -7,8 +7,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 #[cfg(feature = "services")]
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-const STARTED_WITHIN: Duration = Duration::from_secs(60);
+const ANSWER_WITHIN: Duration = Duration::from_secs(15);
+const STARTED_WITHIN: Duration = Duration::from_secs(120);
 
 /// Where a pair of servers is, by the variables that `cargo xtask services` prints.
 #[derive(Clone)]
@@ -104,12 +104,36 @@ impl Servers {
 
     /// Kill -9 of the postmaster and of every process below it.
     pub fn kill_database(&self) {
+        signal("-9", &self.database_processes());
+    }
+
+    /// The postmaster and every process below it keep their sockets and do nothing; answers which those are.
+    #[cfg(feature = "services")]
+    pub fn stop_database_processes(&self) -> Vec<String> {
+        let postmaster = self.postmaster();
+        // First of all, so that it makes no more of them meanwhile.
+        signal("-STOP", &[postmaster]);
+        let all = self.database_processes();
+        signal("-STOP", &all);
+        all
+    }
+
+    #[cfg(feature = "services")]
+    pub fn continue_database_processes(&self, stopped: &[String]) {
+        signal("-CONT", stopped);
+    }
+
+    fn postmaster(&self) -> String {
         let folder = Path::new(self.at.get("LANDFALL_TEST_PG_CTL")).parent().unwrap();
         let file = std::fs::read_to_string(folder.join("data/postmaster.pid")).unwrap();
-        let postmaster = file.lines().next().unwrap().trim();
-        let children = Command::new("pgrep").args(["-P", postmaster]).output().unwrap();
+        file.lines().next().unwrap().trim().to_owned()
+    }
+
+    fn database_processes(&self) -> Vec<String> {
+        let postmaster = self.postmaster();
+        let children = Command::new("pgrep").args(["-P", &postmaster]).output().unwrap();
         let children = String::from_utf8_lossy(&children.stdout).into_owned();
-        Command::new("kill").args(["-9", postmaster]).args(children.split_whitespace()).output().unwrap();
+        std::iter::once(postmaster).chain(children.split_whitespace().map(str::to_owned)).collect()
     }
 
     /// A server that was killed leaves processes behind, which hold its data for a moment.
@@ -138,6 +162,11 @@ impl Drop for Servers {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn signal(which: &str, processes: &[String]) {
+    // One of them may have ended meanwhile.
+    Command::new("kill").arg(which).args(processes).output().unwrap();
 }
 
 /// Beside the binary under test.

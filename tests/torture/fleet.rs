@@ -4,15 +4,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
+use super::sender::{PANICKING, POISON};
+use super::terra::FETCHED;
 use crate::harness::process::Process;
+use crate::harness::proxy::Proxy;
 use crate::harness::volume::Volume;
-use crate::harness::{Engine, Options, TestApp};
+use crate::harness::{Engine, Options, TestApp, eventually};
 #[cfg(feature = "services")]
 use crate::harness::{proxy::Proxies, servers::Servers};
 
 /// Small enough to be filled at once, and large enough for all that is kept: a minute's load takes about 6.
 const VOLUME_MEBIBYTES: u64 = 96;
 const VOLUME_MEBIBYTES_A_MINUTE: u64 = 16;
+
+/// How soon what ended by itself is started again.
+const TEND_EVERY: Duration = Duration::from_millis(100);
 
 /// Whatever was done, all of it answers again within this.
 const HEALED_WITHIN: Duration = Duration::from_secs(120);
@@ -40,7 +48,15 @@ impl Fleet {
         };
         let mebibytes = VOLUME_MEBIBYTES + VOLUME_MEBIBYTES_A_MINUTE * seconds.div_ceil(60);
         let volume = Volume::mount(u32::try_from(mebibytes).unwrap(), "root", "torture: a full volume");
-        let mut options = Options::default().processes(roles);
+        let mut options = Options::default()
+            .processes(roles)
+            .terra_through_a_proxy()
+            // Then what was fetched is ours from the answer on, and nothing that Terra may give up.
+            .set("LANDFALL_FETCH_MODE", "inline")
+            .set("LANDFALL_BACKFILL_DAYS", "3")
+            // What panics is not tried for an hour.
+            .set("LANDFALL_DELIVERY_ATTEMPTS", "3")
+            .set("FAILPOINTS", format!("{POISON}=return;{PANICKING}=return"));
         if let Some(volume) = &volume {
             let data = volume.path().join("data").display().to_string();
             options = options.set("LANDFALL_DATA_DIR", data);
@@ -76,7 +92,17 @@ impl Fleet {
         if fleet.servers.is_some() {
             fleet.listen().await;
         }
+        for user in FETCHED {
+            let long_ago = json!({ "reference_id": user, "created_at": "2024-01-15T09:30:00Z" });
+            fleet.app.terra_control("users", long_ago).await;
+            let path = format!("/v1/users/{user}/connections");
+            eventually("who is asked for is known", || async { !fleet.app.all(&path).await.is_empty() }).await;
+        }
         fleet
+    }
+
+    pub fn terra(&self) -> &Proxy {
+        self.app.terra_proxy.as_ref().unwrap()
     }
 
     /// Ids of the events that a service got from the exchange; `None` on an engine that has none.
@@ -108,9 +134,10 @@ impl Fleet {
             settings.insert("LANDFALL_PUBLIC_ADDR".into(), public.to_string());
         }
         settings.insert("LANDFALL_INTERNAL_ADDR".into(), member.internal.to_string());
-        if let Some(failpoint) = failpoint {
-            settings.insert("FAILPOINTS".into(), failpoint.to_owned());
-        }
+        let failpoints: Vec<&str> =
+            settings.get("FAILPOINTS").map(String::as_str).into_iter().chain(failpoint).collect();
+        let failpoints = failpoints.join(";");
+        settings.insert("FAILPOINTS".into(), failpoints);
         let mut process = Process::spawn(&["serve", "--roles", member.roles], &settings);
         process.internal = member.internal;
         process.public = member.public;
@@ -124,6 +151,30 @@ impl Fleet {
                 self.start_again(index, None);
             }
         }
+    }
+
+    /// Tends for so long.
+    pub async fn tend_for(&mut self, time: Duration) {
+        let begun = Instant::now();
+        while begun.elapsed() < time {
+            self.tend();
+            tokio::time::sleep(TEND_EVERY).await;
+        }
+    }
+
+    /// Tends until something holds, which has no more than `within`.
+    pub async fn tend_until(&mut self, within: Duration, what: &str, holds: impl AsyncFn(&TestApp) -> bool) {
+        let begun = Instant::now();
+        while !holds(&self.app).await {
+            assert!(begun.elapsed() < within, "not within {within:?}: {what}");
+            self.tend_for(TEND_EVERY).await;
+        }
+    }
+
+    /// The bugs that some deliveries meet are mended.
+    pub async fn mend(&mut self) {
+        self.app.settings.remove("FAILPOINTS");
+        self.heal().await;
     }
 
     #[cfg(feature = "services")]
@@ -141,6 +192,8 @@ impl Fleet {
             self.proxies().broker.open();
             self.proxies().database.open();
         }
+        self.terra().open();
+        self.app.http.delete(format!("{}/_simulator/faults", self.app.terra.base_url())).send().await.unwrap();
         for index in 0..self.members.len() {
             self.kill(index);
             self.start_again(index, None);
@@ -152,7 +205,7 @@ impl Fleet {
                 return;
             }
             assert!(begun.elapsed() < HEALED_WITHIN, "not ready again:\n{}", waiting.join("\n"));
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            self.tend_for(TEND_EVERY).await;
         }
     }
 

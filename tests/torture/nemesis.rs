@@ -1,16 +1,24 @@
 //! Who does harm: one fault after the other, drawn by chance.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
-
-use serde_json::json;
+use std::time::{Duration, Instant};
 
 use super::fleet::Fleet;
+use super::terra::{self, Asked, TROUBLES, Trouble};
 use crate::harness::Engine;
 use crate::harness::dice::Dice;
+#[cfg(feature = "services")]
+use crate::harness::proxy::Proxy;
 
 /// Between two faults.
 const CALM_MS: u64 = 1_500;
+
+/// A failpoint that was not reached by then counts as one that did nothing.
+const REACHED_WITHIN_MS: (u64, u64) = (1_000, 2_000);
+
+/// Longer than we wait for a statement.
+#[cfg(feature = "services")]
+const STATEMENT_GIVEN_UP: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
@@ -19,7 +27,7 @@ enum Fault {
     Freeze,
     FullVolume,
     ClockSkew,
-    TerraFails,
+    Terra(Trouble),
     #[cfg(feature = "services")]
     Server(ServerFault),
 }
@@ -40,13 +48,16 @@ enum ServerFault {
     KillDatabase,
     CutDatabase,
     FreezeDatabase,
+    /// The server commits, and nobody hears of it.
+    UnheardCommits,
+    /// SIGSTOP to every process of PostgreSQL.
+    StopDatabaseProcesses,
 }
 
-const ANYWHERE: [Fault; 6] =
-    [Fault::Kill, Fault::Failpoint, Fault::Freeze, Fault::FullVolume, Fault::ClockSkew, Fault::TerraFails];
+const ANYWHERE: [Fault; 4] = [Fault::Kill, Fault::Failpoint, Fault::Freeze, Fault::ClockSkew];
 
 #[cfg(feature = "services")]
-const SERVERS: [ServerFault; 13] = [
+const SERVERS: [ServerFault; 15] = [
     ServerFault::KillBroker,
     ServerFault::StopApp,
     ServerFault::CloseConnections,
@@ -60,36 +71,50 @@ const SERVERS: [ServerFault; 13] = [
     ServerFault::KillDatabase,
     ServerFault::CutDatabase,
     ServerFault::FreezeDatabase,
+    ServerFault::UnheardCommits,
+    ServerFault::StopDatabaseProcesses,
 ];
 
 /// Places of the receiver, then of the worker, and of the engine.
 const RECEIVER_POINTS: [&str; 2] = ["after_hmac", "after_confirm_before_200"];
 const WORKER_POINTS: [&str; 5] =
     ["consumer_received", "inbox_inserted", "before_commit", "after_commit_before_ack", "outbox_published_before_mark"];
+const FETCHER_POINTS: [&str; 2] = ["fetch_answered_before_tx", "fetch_committed_before_release"];
 const EMBEDDED_POINTS: [&str; 2] = ["group_written_not_synced", "group_synced_before_answer"];
 const PUBLISHER_POINTS: [&str; 2] = ["before_publish", "after_publish_before_confirm"];
 
 pub struct Nemesis {
     engine: Engine,
     dice: Dice,
+    until: Instant,
     /// Drawn without putting back, so that a short run has many kinds of faults.
     bag: Vec<Fault>,
     done: BTreeMap<String, u32>,
+    pub asked: Asked,
 }
 
 impl Nemesis {
-    pub fn new(engine: Engine, dice: Dice) -> Self {
-        Nemesis { engine, dice, bag: Vec::new(), done: BTreeMap::new() }
+    pub fn new(engine: Engine, dice: Dice, time: Duration) -> Self {
+        let until = Instant::now() + time;
+        Nemesis { engine, dice, until, bag: Vec::new(), done: BTreeMap::new(), asked: Asked::default() }
     }
 
+    pub fn has_time(&self) -> bool {
+        Instant::now() < self.until
+    }
+
+    /// What acted, and how often.
     pub fn tally(&self) -> String {
         self.done.iter().map(|(fault, count)| format!("{count} × {fault}")).collect::<Vec<_>>().join(", ")
     }
 
     /// Does one thing, undoes it, and leaves everybody a moment of calm.
     pub async fn strike(&mut self, fleet: &mut Fleet) {
-        let fault = self.draw();
-        *self.done.entry(format!("{fault:?}")).or_default() += 1;
+        let fault = self.draw(fleet);
+        // What did not act is not counted as if it had.
+        let mut acted = true;
+        let mut name = format!("{fault:?}");
+        self.asked.ask(&fleet.app, &mut self.dice, 1).await;
         match fault {
             Fault::Kill => {
                 let victim = self.victim(fleet);
@@ -100,13 +125,24 @@ impl Nemesis {
             Fault::Failpoint => {
                 let victim = self.victim(fleet);
                 let point = self.point(fleet.roles(victim));
-                let passes = self.dice.up_to(30);
+                let of_fetcher = FETCHER_POINTS.contains(&point);
+                let passes = if of_fetcher { 0 } else { self.dice.up_to(30) };
                 fleet.kill(victim);
                 fleet.start_again(victim, Some(&format!("{point}={passes}*off->return")));
-                self.moment(1_000, 2_000).await;
+                let (least_ms, more_ms) = REACHED_WITHIN_MS;
+                if of_fetcher {
+                    self.moment(least_ms, 0).await;
+                    self.asked.ask(&fleet.app, &mut self.dice, 4).await;
+                }
+                self.moment(least_ms, more_ms).await;
+                acted = !fleet.app.processes[victim].is_alive();
+                if of_fetcher {
+                    name = "Failpoint of the fetcher".into();
+                }
             }
             Fault::Freeze => {
                 let victim = self.victim(fleet);
+                acted = fleet.app.processes[victim].is_alive();
                 fleet.app.processes[victim].signal("STOP");
                 self.moment(200, 4_000).await;
                 fleet.app.processes[victim].signal("CONT");
@@ -127,24 +163,30 @@ impl Nemesis {
                 fleet.kill(victim);
                 fleet.start_again(victim, None);
             }
-            Fault::TerraFails => {
-                let status = [429, 500, 503, 424][usize::try_from(self.dice.up_to(4)).unwrap()];
-                let fault =
-                    json!({ "path": "/", "times": 20, "status": status, "delay_ms": 200, "html": status == 500 });
-                fleet.app.terra_control("faults", fault).await;
+            Fault::Terra(trouble) => {
+                self.asked.connect(&fleet.app).await;
+                self.asked.trouble(trouble, fleet, &mut self.dice).await;
             }
             #[cfg(feature = "services")]
-            Fault::Server(fault) => self.harm(fault, fleet).await,
+            Fault::Server(fault) => acted = self.harm(fault, fleet).await,
         }
-        fleet.tend();
-        self.moment(CALM_MS / 3, CALM_MS).await;
-        fleet.tend();
+        // How many requests met a failing Terra is counted by Terra.
+        if !matches!(fault, Fault::Terra(_)) {
+            let name = if acted { name } else { format!("{name} in vain") };
+            *self.done.entry(name).or_default() += 1;
+        }
+        let calm = CALM_MS / 3 + self.dice.up_to(CALM_MS);
+        fleet.tend_for(Duration::from_millis(calm)).await;
     }
 
+    /// Answers whether anybody met it.
     #[cfg(feature = "services")]
-    async fn harm(&mut self, fault: ServerFault, fleet: &Fleet) {
+    async fn harm(&mut self, fault: ServerFault, fleet: &Fleet) -> bool {
         let servers = fleet.servers.as_ref().unwrap();
         let proxies = fleet.proxies();
+        let cuts = || (proxies.broker.cuts(), proxies.database.cuts());
+        let before = cuts();
+        let mut acted = true;
         match fault {
             ServerFault::KillBroker => {
                 servers.kill_broker();
@@ -169,7 +211,7 @@ impl Nemesis {
                 servers.rabbitmqctl(&["set_disk_free_limit", "1GB"]);
             }
             ServerFault::Unbind => {
-                fleet.unbind_a_lane(self.dice.up_to(4)).await;
+                acted = fleet.unbind_a_lane(self.dice.up_to(4)).await;
                 self.moment(500, 1_500).await;
                 fleet.apply_topology().await;
             }
@@ -177,6 +219,7 @@ impl Nemesis {
                 proxies.broker.cut_after(u32::try_from(self.dice.up_to(20_000)).unwrap());
                 self.moment(200, 1_000).await;
                 proxies.broker.open();
+                acted = cuts() != before;
             }
             ServerFault::FreezeBroker => {
                 proxies.broker.freeze();
@@ -198,18 +241,36 @@ impl Nemesis {
                 proxies.database.cut_after(u32::try_from(self.dice.up_to(20_000)).unwrap());
                 self.moment(200, 1_000).await;
                 proxies.database.open();
+                acted = cuts() != before;
             }
             ServerFault::FreezeDatabase => {
                 proxies.database.freeze();
                 self.moment(500, 6_000).await;
                 proxies.database.open();
             }
+            ServerFault::UnheardCommits => {
+                let heard = self.dice.up_to(Proxy::COMMITTED_BYTES);
+                proxies.database.cut_before_commits_are_heard(u32::try_from(heard).unwrap());
+                self.moment(200, 1_000).await;
+                proxies.database.open();
+                acted = cuts() != before;
+            }
+            ServerFault::StopDatabaseProcesses => {
+                let stopped = servers.stop_database_processes();
+                tokio::time::sleep(STATEMENT_GIVEN_UP).await;
+                servers.continue_database_processes(&stopped);
+            }
         }
+        acted
     }
 
-    fn draw(&mut self) -> Fault {
+    fn draw(&mut self, fleet: &Fleet) -> Fault {
         if self.bag.is_empty() {
             self.bag.extend(ANYWHERE);
+            self.bag.extend(fleet.volume.as_ref().map(|_| Fault::FullVolume));
+            let left = self.until.saturating_duration_since(Instant::now());
+            let in_time = |trouble: &Trouble| *trouble != Trouble::TooSlow || left > terra::LAST;
+            self.bag.extend(TROUBLES.into_iter().filter(in_time).map(Fault::Terra));
             // Most of what goes wrong is a process that ends.
             self.bag.extend([Fault::Kill, Fault::Failpoint, Fault::Failpoint]);
             #[cfg(feature = "services")]
@@ -236,6 +297,7 @@ impl Nemesis {
         }
         if roles.contains("work") {
             points.extend(WORKER_POINTS);
+            points.extend(FETCHER_POINTS);
         }
         let point: &&'static str = self.dice.pick(&points);
         point

@@ -21,7 +21,8 @@ impl Fleet {
         connection.create_channel().await.unwrap()
     }
 
-    pub async fn unbind_a_lane(&self, which: u64) {
+    /// Answers whether it is unbound.
+    pub async fn unbind_a_lane(&self, which: u64) -> bool {
         let prefix = &self.app.database.as_ref().unwrap().prefix;
         let lane = LANES[usize::try_from(which).unwrap()];
         let queue = format!("{prefix}.deliveries.{lane}");
@@ -31,9 +32,7 @@ impl Fleet {
             channel.queue_unbind(queue.into(), exchange.into(), lane.into(), FieldTable::default()).await.unwrap();
         };
         // A queue that lost its leader by the fault before this one never answers.
-        if tokio::time::timeout(ANSWER_WITHIN, unbinding).await.is_err() {
-            println!("the broker did not let us unbind {lane}");
-        }
+        tokio::time::timeout(ANSWER_WITHIN, unbinding).await.is_ok()
     }
 
     pub async fn apply_topology(&self) {
@@ -55,6 +54,9 @@ impl Fleet {
             .queue_bind(SERVICE.into(), exchange.into(), "#".into(), QueueBindOptions::default(), FieldTable::default())
             .await
             .unwrap();
+        // RabbitMQ 3.10 writes the names of new quorum queues half a second later: one whose broker is killed before that
+        // never has a leader again, and whatever is routed to it is never confirmed.
+        self.servers.as_ref().unwrap().rabbitmqctl(&["eval", "[dets:sync(Table) || Table <- dets:all()]."]);
     }
 
     /// Ids of all events that the service got.

@@ -23,6 +23,9 @@ const DELAY_MAX: Duration = Duration::from_secs(120);
 pub(crate) struct Fault {
     /// The beginning of the path, with or without the base: `/activity` fits `/api/v2/activity`.
     pub(crate) path: String,
+    /// Under which `GET /_simulator/faults` counts the calls that it spoilt.
+    #[serde(default)]
+    pub(crate) name: Option<String>,
     #[serde(default)]
     pub(crate) method: Option<String>,
     /// Only calls about this user.
@@ -123,6 +126,9 @@ fn take(world: &World, request: &ServiceRequest) -> Option<Fault> {
     let fault = faults[place].clone();
     faults[place].times = faults[place].times.saturating_sub(1);
     faults.retain(|fault| fault.times > 0);
+    if let Some(name) = &fault.name {
+        *lock(&world.acted).entry(name.clone()).or_default() += 1;
+    }
     Some(fault)
 }
 

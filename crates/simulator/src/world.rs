@@ -1,6 +1,6 @@
 //! What the simulated Terra knows: one value, shared by all routes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -41,6 +41,8 @@ pub(crate) struct World {
     pub(crate) users: Mutex<Users>,
     pub(crate) sessions: Mutex<Sessions>,
     pub(crate) faults: Mutex<Vec<Fault>>,
+    /// Calls that a fault of this name spoilt.
+    pub(crate) acted: Mutex<BTreeMap<String, u64>>,
     pub(crate) requests: Mutex<Ring<RequestEntry>>,
     pub(crate) spent: Mutex<HashMap<String, Spent>>,
     /// For the next large requests.
@@ -73,6 +75,7 @@ impl World {
             users: Mutex::default(),
             sessions: Mutex::default(),
             faults: Mutex::default(),
+            acted: Mutex::default(),
             requests: Mutex::new(Ring::holding(REQUEST_ENTRIES_MAX)),
             spent: Mutex::default(),
             disturbances: Mutex::default(),

@@ -39,7 +39,7 @@ pub(crate) async fn add_fault(world: web::Data<World>, fault: web::Json<Fault>) 
 }
 
 pub(crate) async fn faults(world: web::Data<World>) -> HttpResponse {
-    HttpResponse::Ok().json(json!({ "items": *lock(&world.faults) }))
+    HttpResponse::Ok().json(json!({ "items": *lock(&world.faults), "acted": *lock(&world.acted) }))
 }
 
 pub(crate) async fn clear_faults(world: web::Data<World>) -> HttpResponse {
