@@ -1,17 +1,21 @@
 //! A person is forgotten: here, at Terra, in what is still on its way, whatever stops in between.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::harness::poison::POISON;
 use crate::harness::process::Process;
 use crate::harness::{Engine, Options, TestApp, eventually, now_seconds, terra_says, within};
+use crate::stored_payloads::Away;
 
 crate::on_every_engine!(
     a_person_is_forgotten_here_and_at_terra,
     a_terra_that_is_away_holds_up_only_the_end,
     a_process_that_is_killed_goes_on_with_an_erasure,
+    documents_of_tries_that_came_to_nothing_go_with_their_person,
     what_waits_in_the_queue_is_dropped_when_it_is_worked,
     a_closed_connection_goes_if_the_settings_say_so,
     after_a_deauth_nothing_is_fetched_and_it_is_told_once,
@@ -150,6 +154,36 @@ async fn a_process_that_is_killed_goes_on_with_an_erasure(engine: Engine) {
     after_the_lease("it is done", || async { app.get(&path).await["state"] == "done" }).await;
     eventually("its payloads are gone", || async { app.objects().is_empty() }).await;
     assert!(app.all("/v1/deliveries").await.iter().all(|one| one["terra_user_id"].is_null()));
+    app.end().await;
+}
+
+async fn documents_of_tries_that_came_to_nothing_go_with_their_person(engine: Engine) {
+    let app = TestApp::start_with(engine, stored_payloads()).await;
+    for person in ["ann", "bob"] {
+        connect(&app, person).await;
+    }
+    app.quiet().await;
+    app.poison().await;
+    let before = app.objects().len();
+    for person in ["ann", "bob"] {
+        let refused = terra_says::user(&format!("terra-{person}"), Some(person));
+        assert_eq!(app.send(&terra_says::activity(refused, POISON, 5.0), &[]).await, 200);
+    }
+    let waiting = || async { app.all("/v1/deliveries?outcome=retry").await };
+    eventually("both are refused", || async { waiting().await.len() == 2 }).await;
+    assert_eq!(app.objects().len(), before + 4, "a body of each, and a document of which no row knows");
+
+    let away = Away::take(Path::new(&app.settings["LANDFALL_DATA_DIR"]).join("payloads"));
+    assert_eq!(app.post("/v1/erasures", json!({ "user": "ann" })).await.0, 202);
+    eventually("her row is gone", || async { waiting().await.len() == 1 }).await;
+    eventually("her payloads wait", || async { app.metric("landfall_unneeded_payloads").await >= 2.0 }).await;
+    away.back();
+    let his = &waiting().await[0]["id"];
+    eventually("hers are gone", || async { app.metric("landfall_unneeded_payloads").await == 0.0 }).await;
+    let left: Vec<String> = app.objects().into_iter().filter(|path| path.contains("/documents/")).collect();
+    assert!(left.len() == 1 && left[0].contains(his.as_str().unwrap()), "{left:?}");
+    app.mend().await;
+    eventually("his comes to its effect", || async { app.all("/v1/users/bob/activities").await.len() == 1 }).await;
     app.end().await;
 }
 

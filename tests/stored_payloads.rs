@@ -63,20 +63,20 @@ async fn links_that_lead_elsewhere_or_to_nothing_are_recorded_and_asked_for_agai
 }
 
 /// A folder that is a file: nothing can be put there, by whomever.
-struct Away {
+pub(crate) struct Away {
     folder: PathBuf,
     aside: PathBuf,
 }
 
 impl Away {
-    fn take(folder: PathBuf) -> Self {
+    pub(crate) fn take(folder: PathBuf) -> Self {
         let aside = folder.with_extension("aside");
         std::fs::rename(&folder, &aside).unwrap();
         std::fs::write(&folder, "").unwrap();
         Away { folder, aside }
     }
 
-    fn back(self) {
+    pub(crate) fn back(self) {
         std::fs::remove_file(&self.folder).unwrap();
         std::fs::rename(&self.aside, &self.folder).unwrap();
     }

@@ -7,6 +7,7 @@
 //! | 0 | a checksum, then the bytes as they came |
 //! | 1 | a checksum, then an LZ4 block with its size before it; only where that is smaller |
 //! | 2 | a pointer: JSON with key, size and SHA-256 of an object in the payload store, which is itself form 0 or 1 |
+//! | 3 | the name of everything that tries of one delivery kept as documents: JSON with day and delivery. It cannot be read, only deleted |
 //!
 //! The checksum (CRC-32C of form and content, four bytes, little-endian) is there because neither SQLite nor PostgreSQL
 //! as Debian makes it has one for what lies on the disk: a byte that was turned there must not pass for somebody's heart rate.
@@ -22,6 +23,7 @@ use bytes::Bytes;
 use domain::delivery::Delivery;
 use domain::id::DeliveryId;
 use futures_util::{StreamExt, TryStreamExt};
+use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use object_store::path::Path;
@@ -56,6 +58,7 @@ const LZ4_RATIO_MAX: usize = 255;
 const FORM_RAW: u8 = 0;
 const FORM_LZ4: u8 = 1;
 const FORM_POINTER: u8 = 2;
+const FORM_DOCUMENTS: u8 = 3;
 
 const CHECKSUM_BYTES: usize = 4;
 
@@ -71,7 +74,14 @@ pub struct Sealed(pub Bytes);
 impl Sealed {
     /// True where the content lies in the payload store.
     pub fn is_stored(&self) -> bool {
-        self.0.first() == Some(&FORM_POINTER)
+        matches!(self.0.first(), Some(&(FORM_POINTER | FORM_DOCUMENTS)))
+    }
+
+    /// All that tries of a delivery put into the payload store beside its body, whether or not somebody came to know of
+    /// it. For a delivery of which no record is left, and which nobody can try again.
+    pub fn documents_of(delivery: DeliveryId, received_at: Timestamp) -> Sealed {
+        let all = DocumentsOf { day: day_of(received_at), delivery };
+        Sealed(with_json(FORM_DOCUMENTS, &all))
     }
 
     /// No bytes at all.
@@ -119,11 +129,11 @@ const DOCUMENTS: &str = "documents";
 
 impl Hint {
     pub fn of(delivery: &Delivery) -> Hint {
-        Hint { day: day_of(delivery), of: Of::Delivery(delivery.id) }
+        Hint { day: day_of(delivery.received_at), of: Of::Delivery(delivery.id) }
     }
 
     pub fn document(delivery: &Delivery, id: Uuid) -> Hint {
-        Hint { day: day_of(delivery), of: Of::Document { delivery: delivery.id, id } }
+        Hint { day: day_of(delivery.received_at), of: Of::Document { delivery: delivery.id, id } }
     }
 
     /// Where its objects lie; what follows makes each its own.
@@ -131,15 +141,19 @@ impl Hint {
         let day = self.day;
         match self.of {
             Of::Delivery(id) => format!("{DELIVERIES}/{day}/{id}"),
-            Of::Document { delivery, id } => format!("{DOCUMENTS}/{day}/{delivery}/{id}"),
+            Of::Document { delivery, id } => format!("{}/{id}", documents_folder(day, delivery)),
             Of::Quarantined(id) => format!("quarantine/{day}/{id}"),
             Of::Probe(id) => format!("probes/{day}/{id}"),
         }
     }
 }
 
-fn day_of(delivery: &Delivery) -> Date {
-    delivery.received_at.to_zoned(TimeZone::UTC).date()
+fn day_of(received_at: Timestamp) -> Date {
+    received_at.to_zoned(TimeZone::UTC).date()
+}
+
+fn documents_folder(day: Date, delivery: DeliveryId) -> String {
+    format!("{DOCUMENTS}/{day}/{delivery}")
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -174,6 +188,14 @@ struct Pointer {
     size: u64,
     /// Hexadecimal; of the object as stored.
     sha256: String,
+}
+
+/// Names a folder by what it is of: no damage can turn it into the name of a greater one.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DocumentsOf {
+    day: Date,
+    delivery: DeliveryId,
 }
 
 impl Payloads {
@@ -222,6 +244,9 @@ impl Payloads {
 
     /// Removes what the payload store holds for this; nothing to do for what rides in its row.
     pub async fn delete(&self, sealed: &Sealed) -> Result<(), PayloadError> {
+        if let Some(all) = documents_of(sealed)? {
+            return self.delete_all(&documents_folder(all.day, all.delivery)).await.map(|_| ());
+        }
         let Some(pointer) = pointer(sealed)? else { return Ok(()) };
         let key = key_of(&pointer)?;
         match within(READ_DEADLINE, "delete an object", self.store.delete(&key)).await {
@@ -279,9 +304,7 @@ impl Payloads {
         let pointer = Pointer { key, size: packed.len() as u64, sha256 };
         let path = key_of(&pointer)?;
         within(STORE_DEADLINE, "store an object", self.store.put(&path, PutPayload::from_bytes(packed))).await?;
-        let mut sealed = vec![FORM_POINTER];
-        serde_json::to_writer(&mut sealed, &pointer).expect("invariant: three plain fields into memory");
-        Ok(Sealed(sealed.into()))
+        Ok(Sealed(with_json(FORM_POINTER, &pointer)))
     }
 
     async fn get(&self, pointer: &Pointer) -> Result<Bytes, PayloadError> {
@@ -309,6 +332,21 @@ fn pointer(sealed: &Sealed) -> Result<Option<Pointer>, PayloadError> {
         }
         Some(_) | None => Ok(None),
     }
+}
+
+fn documents_of(sealed: &Sealed) -> Result<Option<DocumentsOf>, PayloadError> {
+    match sealed.0.split_first() {
+        Some((&FORM_DOCUMENTS, json)) => {
+            serde_json::from_slice(json).map(Some).map_err(|_| PayloadError::Lost("its name is unreadable".into()))
+        }
+        Some(_) | None => Ok(None),
+    }
+}
+
+fn with_json(form: u8, content: &impl Serialize) -> Bytes {
+    let mut sealed = vec![form];
+    serde_json::to_writer(&mut sealed, content).expect("invariant: plain fields into memory");
+    sealed.into()
 }
 
 fn key_of(pointer: &Pointer) -> Result<Path, PayloadError> {

@@ -1,6 +1,7 @@
 //! Erasures: what is left of a person in every table, what comes afterwards, and what runs at the same time.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use adapters::payloads::Sealed;
 use adapters::queue::Job;
@@ -58,6 +59,7 @@ on_both!(
     only_what_was_closed_goes_with_a_closed_connection,
     a_delivery_that_names_nobody_goes_with_whom_it_is_about_and_with_nobody_else,
     what_an_overwritten_or_erased_row_pointed_to_is_let_go_of,
+    what_a_try_left_that_took_no_effect_is_let_go_of,
     what_was_erased_before_costs_no_later_erasure_anything,
 );
 
@@ -696,7 +698,8 @@ async fn what_an_overwritten_or_erased_row_pointed_to_is_let_go_of(sandbox: Sand
         let found = store.unneeded_payloads(100).await.unwrap();
         let key = |sealed: &adapters::payloads::Sealed| {
             let json: Value = serde_json::from_slice(&sealed.0[1..]).unwrap();
-            json["key"].as_str().unwrap().trim_start_matches("2026-03-01/").to_owned()
+            let key = json["key"].as_str().map(|key| key.trim_start_matches("2026-03-01/"));
+            key.unwrap_or("what its tries left").to_owned()
         };
         let keys: BTreeSet<String> = found.iter().map(|(_, sealed)| key(sealed)).collect();
         let numbers: Vec<i64> = found.into_iter().map(|(number, _)| number).collect();
@@ -731,6 +734,41 @@ async fn what_an_overwritten_or_erased_row_pointed_to_is_let_go_of(sandbox: Sand
     assert!(unneeded().await.is_superset(&names(&expected)));
     assert_eq!(store.apply(&[large("late", 1.0, 30)], at(102)).await.unwrap(), [Applied::Erased]);
     assert_eq!(unneeded().await, names(&["late-body", "late-document"]));
+    sandbox.end().await;
+}
+
+async fn what_a_try_left_that_took_no_effect_is_let_go_of(sandbox: Sandbox) {
+    let store = &*sandbox.store;
+    let run_of = |id: &str, seconds: i64| sent(activity(user(id, Some(id)), &format!("{id}-{seconds}"), 1.0), seconds);
+    let all_of = |sent: &Sent| Sealed::documents_of(sent.id, sent.delivery().received_at);
+    let unneeded = async || {
+        let found = store.unneeded_payloads(100).await.unwrap();
+        store.gone(&found.iter().map(|(number, _)| *number).collect::<Vec<_>>()).await.unwrap();
+        found.into_iter().map(|(_, sealed)| sealed.0.to_vec()).collect::<BTreeSet<_>>()
+    };
+    let folders = |all: &[&Sent]| all.iter().map(|sent| all_of(sent).0.to_vec()).collect::<BTreeSet<_>>();
+    let dead = Settlement::Dead { reason: "crashed".into() };
+    let waits = Settlement::RetryAt(at(1_000));
+    let keep = Duration::from_secs(14 * 86_400);
+    store.upkeep(at(0), keep).await.unwrap();
+
+    let [kept, waiting, ended, late] = [10, 11, 12, 13].map(|seconds| run_of("ann", seconds));
+    let [his_kept, his_waiting, his_ended] = [10, 11, 12].map(|seconds| run_of("bob", seconds));
+    for one in [&kept, &his_kept] {
+        assert_eq!(store.apply(&[one.prepare()], at(20)).await.unwrap(), [Applied::Stored { rows: 1 }]);
+    }
+    for (one, settlement) in [(&waiting, &waits), (&ended, &dead), (&his_waiting, &waits), (&his_ended, &dead)] {
+        store.record_failure(&job_of(one), 1, settlement, "crashed", at(20)).await.unwrap();
+    }
+    assert_eq!(unneeded().await, folders(&[]));
+    let erasure = begin(store, "ann", 100).await;
+    finish(store, erasure.id, 101).await;
+    assert_eq!(unneeded().await, folders(&[&waiting, &ended]), "of what was kept the records name their documents");
+    assert_eq!(store.record_failure(&job_of(&late), 3, &dead, "crashed", at(102)).await.unwrap(), Recorded::Erased);
+    assert_eq!(unneeded().await, folders(&[&late]));
+
+    store.upkeep(at(16 * 86_400), keep).await.unwrap();
+    assert_eq!(unneeded().await, folders(&[&his_waiting, &his_ended]), "with the retention");
     sandbox.end().await;
 }
 

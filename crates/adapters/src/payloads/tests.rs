@@ -76,6 +76,33 @@ async fn a_folder_keeps_objects_for_the_next_process() {
 }
 
 #[tokio::test]
+async fn what_tries_of_a_delivery_left_goes_as_a_whole_and_nothing_else() {
+    let folder = Folder::new();
+    let url = PayloadsUrl::File(folder.0.clone());
+    for payloads in [Payloads::in_memory(INLINE_MAX), Payloads::open(&url, INLINE_MAX).unwrap()] {
+        let day = date(2026, 11, 22);
+        let [one, other] = [1, 2].map(|id| DeliveryId(Uuid::from_u128(id)));
+        let document = |delivery, id| Hint { day, of: Of::Document { delivery, id: Uuid::from_u128(id) } };
+        for (delivery, id) in [(one, 1), (one, 2), (other, 1)] {
+            payloads.seal(noise(5_000 + id as usize), document(delivery, id)).await.unwrap();
+        }
+        check(&payloads, noise(5_000), true).await;
+        let at = day.at(23, 59, 59, 0).to_zoned(TimeZone::UTC).unwrap().timestamp();
+        let all = Sealed::documents_of(one, at);
+        assert!(all.is_stored() && matches!(payloads.unseal(&all).await, Err(PayloadError::Lost(_))));
+        for _ in 0..2 {
+            payloads.delete(&all).await.unwrap();
+            assert_eq!(payloads.stored(10).await.unwrap().0, 2, "the other's document, and the body");
+        }
+        for strange in [&b"\x03"[..], b"\x03{}", br#"{"day":"2026-11-22","delivery":""}"#] {
+            let strange = Sealed(Bytes::copy_from_slice(strange));
+            assert!(matches!(payloads.delete(&strange).await, Err(PayloadError::Lost(_))));
+        }
+        assert_eq!(payloads.stored(10).await.unwrap().0, 2);
+    }
+}
+
+#[tokio::test]
 async fn an_object_that_changed_is_lost() {
     let folder = Folder::new();
     let payloads = Payloads::open(&PayloadsUrl::File(folder.0.clone()), INLINE_MAX).unwrap();

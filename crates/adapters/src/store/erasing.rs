@@ -1,6 +1,11 @@
 //! What both engines' erasures share beside their statements.
 
 use domain::delivery::Delivery;
+use domain::id::DeliveryId;
+use jiff::Timestamp;
+
+use super::tx::{LedgerOutcome, Unneeded};
+use crate::payloads::Sealed;
 
 /// Rows of records, deliveries and events that one step deletes, of each.
 pub(super) const ROWS_AT_ONCE: u32 = 500;
@@ -27,6 +32,21 @@ pub(super) fn keys(delivery: &Delivery) -> Vec<String> {
 }
 
 /// The key that is left of a delivery that took effect: its digests stay, what names it goes.
-pub(super) fn erased_key(delivery: domain::id::DeliveryId) -> String {
+pub(super) fn erased_key(delivery: DeliveryId) -> String {
     format!("erased:{delivery}")
+}
+
+/// What a delivery whose row goes leaves in the payload store. A try that was refused, or whose process ended, told nobody
+/// of its documents: they are named by their folder. Where a delivery was settled and its body is small, no try had any.
+pub(super) fn left_by(
+    id: DeliveryId,
+    received_at: Timestamp,
+    outcome: &str,
+    body: Sealed,
+) -> impl Iterator<Item = Unneeded> + use<> {
+    let without_effect = [LedgerOutcome::Retry, LedgerOutcome::Dead, LedgerOutcome::Discarded];
+    let is_unsettled = without_effect.iter().any(|one| one.label() == outcome);
+    let documents = (is_unsettled || body.is_stored()).then(|| Sealed::documents_of(id, received_at));
+    let all = std::iter::once(body).chain(documents);
+    all.map(|payload| Unneeded { payload, record: None })
 }

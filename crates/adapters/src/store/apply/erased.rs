@@ -157,7 +157,10 @@ pub(super) async fn drop_failed<T: Tx + ?Sized>(
         return Ok(false);
     }
     tx.forget_deliveries(&[(job.delivery.id, job.delivery.received_at)]).await?;
-    tx.let_go(&[Unneeded { payload: job.body.clone(), record: None }]).await?;
+    // Of tries before this one, too.
+    let documents = Sealed::documents_of(job.delivery.id, job.delivery.received_at);
+    let left = [job.body.clone(), documents].map(|payload| Unneeded { payload, record: None });
+    tx.let_go(&left).await?;
     let row = LedgerRow {
         delivery: &job.delivery.nameless(),
         body: &Sealed::nothing(),

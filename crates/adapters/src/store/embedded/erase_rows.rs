@@ -18,8 +18,7 @@ use super::record_sql::statements;
 use super::tx::{SqliteTx, at_once};
 use super::{erase, payloads};
 use crate::payloads::Sealed;
-use crate::store::erasing::{BLANK, ROWS_AT_ONCE, erased_key, keys};
-use crate::store::tx::Unneeded;
+use crate::store::erasing::{BLANK, ROWS_AT_ONCE, erased_key, keys, left_by};
 use crate::store::{ReferencePolicy, StoreError, apply};
 
 /// `?1` environment, `?2` Terra user id.
@@ -292,12 +291,16 @@ pub(super) fn forget_found(connection: &Connection, found: &[(DeliveryId, Timest
 }
 
 pub(super) fn forget(connection: &Connection, deliveries: &[(DeliveryId, Timestamp)]) -> Result<(), StoreError> {
-    const FORGET: &str = "DELETE FROM delivery WHERE id = ?1 AND received_at = ?2 RETURNING body";
+    const FORGET: &str = "DELETE FROM delivery WHERE id = ?1 AND received_at = ?2 RETURNING outcome, body";
     let mut statement = connection.prepare_cached(FORGET)?;
     let mut unneeded = Vec::new();
     for (id, received_at) in deliveries {
-        let body = statement.query_row(params![id.0.as_bytes(), ms(*received_at)], |row| row.get::<_, Vec<u8>>(0));
-        unneeded.extend(body.optional()?.map(|body| Unneeded { payload: Sealed(body.into()), record: None }));
+        let kept = statement.query_row(params![id.0.as_bytes(), ms(*received_at)], |row| {
+            Ok((row.get::<_, String>("outcome")?, Sealed(row.get::<_, Vec<u8>>("body")?.into())))
+        });
+        unneeded.extend(
+            kept.optional()?.into_iter().flat_map(|(outcome, body)| left_by(*id, *received_at, &outcome, body)),
+        );
     }
     payloads::let_go(connection, &unneeded)
 }

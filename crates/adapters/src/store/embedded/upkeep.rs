@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use domain::erasure::SUBJECT_KEPT;
+use domain::id::DeliveryId;
 use domain::usage::month_of;
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, params};
 
-use super::column::ms;
+use super::column::{ms, time, uuid};
 use super::{backfill_upkeep, payloads};
 use crate::embedded::schema_version;
 use crate::payloads::Sealed;
@@ -58,7 +59,11 @@ fn free_far_leases(connection: &Connection, now: Timestamp) -> Result<(), StoreE
 pub(super) fn step(connection: &Connection, now: Timestamp, keep_deliveries: Duration) -> Result<bool, StoreError> {
     const DELIVERIES: &str = "
         DELETE FROM delivery WHERE id IN (SELECT id FROM delivery WHERE received_at < ?1 LIMIT ?2)
-        RETURNING body, outcome = 'dead' AS is_dead";
+        RETURNING id, received_at, body, outcome = 'dead' AS is_dead,
+                  outcome IN ('retry', 'dead', 'discarded')
+                  AND NOT EXISTS (SELECT 1 FROM replay_run JOIN replay_item ON replay_item.run_id = replay_run.id
+                                   WHERE replay_item.delivery_id = delivery.id AND replay_item.state = 'pending')
+                  AS is_without_effect";
     const PROCESSED: &str = "
         DELETE FROM processed WHERE (environment, dedupe_key) IN
             (SELECT environment, dedupe_key FROM processed WHERE processed_at < ?1 LIMIT ?2)";
@@ -84,11 +89,15 @@ pub(super) fn step(connection: &Connection, now: Timestamp, keep_deliveries: Dur
     let mut dead = 0;
     let bodies = statement.query_map(params![before(keep), rows_max], |row| {
         dead += u64::from(row.get::<_, bool>("is_dead")?);
-        Ok(Unneeded { payload: Sealed(Bytes::from(row.get::<_, Vec<u8>>("body")?)), record: None })
+        let body = Sealed(Bytes::from(row.get::<_, Vec<u8>>("body")?));
+        let (id, received_at) = (DeliveryId(uuid(row, "id")?), time(row, "received_at")?);
+        let documents = row.get::<_, bool>("is_without_effect")?.then(|| Sealed::documents_of(id, received_at));
+        Ok([Some(body), documents])
     })?;
     let bodies = bodies.collect::<rusqlite::Result<Vec<_>>>()?;
     warn_of_dead(dead);
-    payloads::let_go(connection, &bodies)?;
+    let unneeded = bodies.iter().flatten().flatten().map(|payload| Unneeded { payload: payload.clone(), record: None });
+    payloads::let_go(connection, &unneeded.collect::<Vec<_>>())?;
     let processed = connection.prepare_cached(PROCESSED)?.execute(params![before(PROCESSED_KEEP), rows_max])?;
     let sessions = connection.prepare_cached(SESSIONS)?.execute(params![before(SESSION_KEEP), rows_max])?;
 

@@ -16,7 +16,7 @@ use super::row::{column, get, strange};
 use super::unit::Db;
 use super::{erase, payloads};
 use crate::payloads::Sealed;
-use crate::store::erasing::{BLANK, ROWS_AT_ONCE, erased_key, keys};
+use crate::store::erasing::{BLANK, ROWS_AT_ONCE, erased_key, keys, left_by};
 use crate::store::tx::Unneeded;
 use crate::store::{ReferencePolicy, StoreError, apply};
 
@@ -310,7 +310,7 @@ const FORGET: &str = "
 DELETE FROM delivery
  USING unnest($1::uuid[], $2::timestamptz[]) AS gone (id, received_at)
  WHERE delivery.received_at = gone.received_at AND delivery.id = gone.id
-RETURNING delivery.body";
+RETURNING delivery.id, delivery.received_at, delivery.outcome, delivery.body";
 
 pub(super) async fn forget(db: &Db, deliveries: &[(DeliveryId, Timestamp)]) -> Result<u64, StoreError> {
     if deliveries.is_empty() {
@@ -318,10 +318,11 @@ pub(super) async fn forget(db: &Db, deliveries: &[(DeliveryId, Timestamp)]) -> R
     }
     let ids = column(deliveries, |(id, _)| id.0);
     let rows = db.rows(FORGET, &[&ids, &column(deliveries, |(_, at)| *at)]).await?;
-    let unneeded = rows
-        .iter()
-        .map(|row| Ok(Unneeded { payload: Sealed(get::<Vec<u8>>(row, "body")?.into()), record: None }))
-        .collect::<Result<Vec<_>, StoreError>>()?;
+    let mut unneeded = Vec::new();
+    for row in &rows {
+        let (id, body) = (DeliveryId(get(row, "id")?), Sealed(get::<Vec<u8>>(row, "body")?.into()));
+        unneeded.extend(left_by(id, get(row, "received_at")?, get(row, "outcome")?, body));
+    }
     payloads::let_go(db, &unneeded).await?;
     Ok(rows.len() as u64)
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use domain::erasure::SUBJECT_KEPT;
+use domain::id::DeliveryId;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Span, Timestamp};
@@ -197,6 +198,21 @@ const LET_GO: &str = "
 INSERT INTO unneeded_payload (pointer)
 SELECT body FROM delivery WHERE received_at >= $1 AND received_at < $2 AND substr(body, 1, 1) = ANY ($3)";
 
+/// Their tries may have left documents, to which no record points; unless a replay is about to change that.
+const WITHOUT_EFFECT: &str = "
+SELECT id, received_at
+  FROM delivery
+ WHERE received_at >= $1 AND received_at < $2 AND outcome IN ('retry', 'dead', 'discarded')
+   AND NOT EXISTS (SELECT FROM replay_run
+                     JOIN replay_item ON replay_item.run_id = replay_run.id
+                    WHERE replay_item.delivery_id = delivery.id AND replay_item.state = 'pending')";
+
+async fn let_go_of_documents(db: &Db, deliveries: &[Row]) -> Result<(), StoreError> {
+    let documents = |row: &Row| Ok(Sealed::documents_of(DeliveryId(get(row, "id")?), get(row, "received_at")?));
+    let unneeded = deliveries.iter().map(|row| documents(row).map(|payload| Unneeded { payload, record: None }));
+    payloads::let_go(db, &unneeded.collect::<Result<Vec<_>, StoreError>>()?).await
+}
+
 async fn drop_partition(db: &mut Db, day: Date) -> Result<(), StoreError> {
     let bounds = day.tomorrow().and_then(|next| Ok((day.to_zoned(TimeZone::UTC)?, next.to_zoned(TimeZone::UTC)?)));
     let Ok((start, end)) = bounds else { return Ok(()) };
@@ -205,13 +221,21 @@ async fn drop_partition(db: &mut Db, day: Date) -> Result<(), StoreError> {
     let dead = db.row(DEAD, &[&start.timestamp(), &end.timestamp()]).await?;
     warn_of_dead(dead.map_or(Ok(0), |row| count(&row, "dead"))?);
     db.execute(LET_GO, &[&start.timestamp(), &end.timestamp(), &marks_of_stored()]).await?;
+    let without_effect = db.rows(WITHOUT_EFFECT, &[&start.timestamp(), &end.timestamp()]).await?;
+    let_go_of_documents(db, &without_effect).await?;
     db.command(&format!("DROP TABLE IF EXISTS {}", partition(day))).await
 }
 
 const DELETE_UNPARTITIONED: &str = "
 DELETE FROM delivery_default
  WHERE ctid = ANY (ARRAY(SELECT ctid FROM delivery_default WHERE received_at < $1 LIMIT $2))
-RETURNING CASE WHEN substr(body, 1, 1) = ANY ($3) THEN body END AS body";
+RETURNING id, received_at,
+          outcome IN ('retry', 'dead', 'discarded')
+          AND NOT EXISTS (SELECT FROM replay_run
+                            JOIN replay_item ON replay_item.run_id = replay_run.id
+                           WHERE replay_item.delivery_id = delivery_default.id AND replay_item.state = 'pending')
+              AS is_without_effect,
+          CASE WHEN substr(body, 1, 1) = ANY ($3) THEN body END AS body";
 
 /// Answers how many rows went.
 async fn delete_unpartitioned(db: &mut Db, end: Timestamp) -> Result<usize, StoreError> {
@@ -219,7 +243,15 @@ async fn delete_unpartitioned(db: &mut Db, end: Timestamp) -> Result<usize, Stor
     let stored = rows.iter().filter_map(|row| sealed(row).transpose());
     let unneeded = stored.map(|payload| payload.map(|payload| Unneeded { payload, record: None }));
     payloads::let_go(db, &unneeded.collect::<Result<Vec<_>, _>>()?).await?;
-    Ok(rows.len())
+    let number = rows.len();
+    let mut without_effect = Vec::new();
+    for row in rows {
+        if get(&row, "is_without_effect")? {
+            without_effect.push(row);
+        }
+    }
+    let_go_of_documents(db, &without_effect).await?;
+    Ok(number)
 }
 
 /// The first bytes that make a payload a pointer, as `Sealed` itself says; so the database need not send us the others.
