@@ -18,6 +18,7 @@ crate::on_every_engine!(
     a_run_is_cancelled_and_started_again,
     deliveries_are_replayed_by_filter_and_time,
     a_payload_that_is_lost_stops_a_run_at_its_first,
+    what_a_clock_that_is_ahead_has_stamped_is_replayed_too,
 );
 
 /// Longer than a killed process holds its lease, and than a thousand take on a busy machine.
@@ -350,5 +351,30 @@ async fn a_payload_that_is_lost_stops_a_run_at_its_first(engine: Engine) {
     assert_eq!(code, 0, "{said}");
     assert!(said.contains("Done: 3 of 3 replayed: 0 changed something, 3 nothing."), "{said}");
     assert!(app.metric("landfall_replayed_total").await >= 4.0);
+    app.end().await;
+}
+
+async fn what_a_clock_that_is_ahead_has_stamped_is_replayed_too(engine: Engine) {
+    const DEAD: usize = 5;
+    let ahead = dead_at_once().set("FAILPOINTS", "clock=return(120)");
+    let mut app = TestApp::start_with(engine, ahead).await;
+    app.settings.insert("LANDFALL_PUBLIC_ADDR".into(), app.public.to_string());
+    app.settings.insert("LANDFALL_INTERNAL_ADDR".into(), app.internal.to_string());
+    app.poison().await;
+    for number in 0..DEAD {
+        let key = format!("{POISON}-{number}");
+        send(&app, &activity("ann", &key, 1.0), &key, now().as_millisecond()).await;
+    }
+    eventually("all are dead", || async { app.all("/v1/dead-letters").await.len() == DEAD }).await;
+    app.mend().await;
+    app.end_process().await;
+    app.settings.remove("FAILPOINTS");
+    app.processes[0] = Process::serve("receive,work,api", &app.settings, false).await;
+    let newest = app.all("/v1/dead-letters").await[0]["received_at"].as_str().unwrap().to_owned();
+    assert!(newest > now().to_string(), "received at {newest}, which is past already");
+    let (code, said) = landfall(&app, &["dead", "replay", "--yes"]).await;
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("Done: 5 of 5 replayed: 5 changed something"), "{said}");
+    assert!(app.all("/v1/dead-letters").await.is_empty());
     app.end().await;
 }

@@ -186,6 +186,12 @@ pub struct Progress {
     /// One went well since the last start.
     pub proven: bool,
     pub items: Items,
+    /// The last delivery that may be chosen, which is the highest id in the ledger when the run was asked for. A time would
+    /// leave out what a receiver whose clock is ahead has stamped; every delivery that was in the ledger then is within
+    /// this, whatever any clock said. What comes later from a clock that is ahead may be within it too: it is chosen if
+    /// the counting has not passed its place yet, and the counting ends, because ids only go up to here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<DeliveryId>,
     /// What the last step took; written before it is worked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub in_hand: Option<InHand>,

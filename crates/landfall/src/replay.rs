@@ -17,7 +17,7 @@ use domain::plan::{self, Context, Plan};
 use domain::record::RecordKey;
 use domain::replay::{self, Care, Items, Predicted, Progress, Replay, ReplayId, Selection, State};
 use domain::settle::Failure;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use metrics::counter;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -62,22 +62,37 @@ pub(crate) async fn run(ports: Ports, config: Arc<Config>, stop: CancellationTok
     }
 }
 
-/// A run that has not begun.
-pub(crate) fn wanted(selection: Selection, actor: String, rate: u32, dry_run: bool, now: Timestamp) -> Replay {
-    Replay {
+/// How a person wants a run.
+pub(crate) struct Wanted {
+    pub(crate) selection: Selection,
+    pub(crate) actor: String,
+    pub(crate) rate: u32,
+    pub(crate) dry_run: bool,
+}
+
+/// Begins a run: what is in the ledger by now, and matches, is part of it.
+pub(crate) async fn begin(ports: &Ports, wanted: Wanted) -> Result<Replay, StoreError> {
+    let now = ports.clock.now();
+    // Of an empty ledger nothing is chosen.
+    let until = ports.store.newest_delivery().await?.unwrap_or(DeliveryId(Uuid::nil()));
+    let run = Replay {
         id: ReplayId(Uuid::now_v7()),
-        selection,
+        selection: wanted.selection,
         state: State::Counting,
-        dry_run,
-        actor,
-        rate,
+        dry_run: wanted.dry_run,
+        actor: wanted.actor,
+        rate: wanted.rate,
         requested_at: now,
         started_at: None,
         finished_at: None,
         position: None,
-        progress: Progress::default(),
+        progress: Progress { until: Some(until), ..Progress::default() },
         reason: None,
-    }
+    };
+    let audit = entry(&run, &run.actor, "replay.create");
+    ports.store.write_replay(&run, None, Some(&audit), now).await?;
+    info!(actor = %run.actor, replay.id = %run.id, dry_run = run.dry_run, "queued a replay");
+    Ok(run)
 }
 
 /// The entry of the audit about a run.
@@ -115,7 +130,7 @@ impl Work<'_> {
 
     async fn count(&mut self, mut run: Replay) -> Result<Duration, StoreError> {
         let store = self.ports.store.clone();
-        let mut page = store.select_deliveries(&run.selection, run.position, run.requested_at, COUNT_AT_ONCE).await?;
+        let mut page = store.select_deliveries(&run.selection, run.position, run.progress.until, COUNT_AT_ONCE).await?;
         let mut is_last = page.len() < COUNT_AT_ONCE as usize;
         let mut counted = Vec::new();
         if let Some(first) = page.first().map(|first| first.job.delivery.id) {
@@ -168,6 +183,7 @@ impl Work<'_> {
             by_outcome: preview.by_outcome,
             proven: false,
             items: Items { pending: preview.deliveries, ..Items::default() },
+            until: run.progress.until,
             in_hand: None,
         };
         let state = if run.dry_run { State::Previewed } else { State::Running };

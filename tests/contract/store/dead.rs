@@ -10,7 +10,7 @@ use serde_json::json;
 use terra::event::Kind;
 
 use super::replay::{bury, job};
-use super::support::{DAY, Sent, activity, apply_one, at, auth, everything, sent, stored, user};
+use super::support::{Sent, activity, apply_one, at, auth, everything, sent, stored, user};
 
 fn dead() -> Selection {
     Selection { outcome: Some("dead".into()), ..Selection::default() }
@@ -19,7 +19,7 @@ fn dead() -> Selection {
 async fn selected(store: &dyn Store, selection: &Selection) -> Vec<DeliveryId> {
     let mut found: Vec<DeliveryId> = Vec::new();
     loop {
-        let page = store.select_deliveries(selection, found.last().copied(), at(DAY), 2).await.unwrap();
+        let page = store.select_deliveries(selection, found.last().copied(), None, 2).await.unwrap();
         found.extend(page.iter().map(|one| one.job.delivery.id));
         if page.len() < 2 {
             return found;
@@ -106,7 +106,8 @@ pub(crate) async fn deliveries_are_chosen_by_what_they_are(store: &dyn Store) {
     assert_eq!(selected(store, &of_cause).await, ids(&[&four[0], &four[1], &four[2]]));
     let named = Selection { ids: vec![ride.id, first.id, DeliveryId(uuid::Uuid::now_v7())], ..Selection::default() };
     assert_eq!(selected(store, &named).await, ids(&[first, ride]));
-    let until = store.select_deliveries(&dead(), None, at(25), 10).await.unwrap();
+    assert_eq!(store.newest_delivery().await.unwrap(), Some(ride.id), "whenever it says it was received");
+    let until = store.select_deliveries(&dead(), None, Some(four[1].id), 10).await.unwrap();
     assert_eq!(until.len(), 2, "nothing that came after it was asked for");
     assert_eq!((until[0].outcome, &until[0].job), (LedgerOutcome::Dead, &job(first)));
     // A duplicate is only chosen by name; a stored payload, whose link is past, never.

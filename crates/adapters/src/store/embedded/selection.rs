@@ -6,7 +6,7 @@ use domain::replay::Selection;
 use domain::settle::class::Class;
 use jiff::Timestamp;
 use rusqlite::types::Value;
-use rusqlite::{Connection, Row, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 use uuid::Uuid;
 
 use super::audit;
@@ -51,12 +51,18 @@ fn chosen(selection: &Selection, more: impl IntoIterator<Item = Value>) -> Vec<V
     parameters
 }
 
+pub(super) fn newest(connection: &Connection) -> Result<Option<DeliveryId>, StoreError> {
+    const NEWEST: &str = "SELECT id FROM delivery ORDER BY id DESC LIMIT 1";
+    let mut statement = connection.prepare_cached(NEWEST)?;
+    Ok(statement.query_row([], |row| Ok(DeliveryId(uuid(row, "id")?))).optional()?)
+}
+
 /// A stored payload's link is past: there is nothing to work again, so it is never chosen.
 pub(super) fn select(
     connection: &Connection,
     selection: &Selection,
     after: Option<DeliveryId>,
-    until: Timestamp,
+    until: Option<DeliveryId>,
     limit: u32,
 ) -> Result<Vec<Selected>, StoreError> {
     const OF_IDS: &str = concat!(
@@ -65,7 +71,7 @@ pub(super) fn select(
         WHERE id IN (SELECT unhex(value) FROM json_each(?1)) AND (?2 IS NULL OR outcome = ?2) ",
         chosen!(),
         " AND coalesce(type_name NOT IN ('s3_payload', 's3_upload'), 1)
-          AND id > ?13 AND received_at <= ?14
+          AND id > ?13 AND id <= ?14
         ORDER BY id LIMIT ?15"
     );
     const DEAD: &str = concat!(
@@ -74,7 +80,7 @@ pub(super) fn select(
         WHERE ?1 IS NULL AND outcome = 'dead' AND ?2 = 'dead' ",
         chosen!(),
         " AND coalesce(type_name NOT IN ('s3_payload', 's3_upload'), 1)
-          AND id > ?13 AND received_at <= ?14
+          AND id > ?13 AND id <= ?14
         ORDER BY id LIMIT ?15"
     );
     const MATCHING: &str = concat!(
@@ -83,7 +89,7 @@ pub(super) fn select(
         WHERE ?1 IS NULL AND (outcome = ?2 OR (?2 IS NULL AND outcome IN ('processed', 'set_aside', 'dead'))) ",
         chosen!(),
         " AND coalesce(type_name NOT IN ('s3_payload', 's3_upload'), 1)
-          AND id > ?13 AND received_at <= ?14
+          AND id > ?13 AND id <= ?14
         ORDER BY id LIMIT ?15"
     );
     let sql = match selection.outcome.as_deref() {
@@ -91,8 +97,9 @@ pub(super) fn select(
         Some("dead") => DEAD,
         Some(_) | None => MATCHING,
     };
-    let after = after.map_or(Uuid::nil(), |id| id.0).as_bytes().to_vec();
-    let more = [Value::Blob(after), Value::from(ms(until)), Value::from(limit)];
+    let place =
+        |id: Option<DeliveryId>, otherwise: Uuid| Value::Blob(id.map_or(otherwise, |id| id.0).as_bytes().to_vec());
+    let more = [place(after, Uuid::nil()), place(until, Uuid::max()), Value::from(limit)];
     let mut statement = connection.prepare_cached(sql)?;
     let rows = statement.query_map(params_from_iter(chosen(selection, more)), |row| {
         let body = Sealed(Bytes::from(row.get::<_, Vec<u8>>("body")?));

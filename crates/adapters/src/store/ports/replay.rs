@@ -13,13 +13,15 @@ use crate::store::{Audit, Counted, DeadGroup, Listing, Page, Preview, ReplayItem
 
 #[async_trait]
 pub trait Replays: Send + Sync {
-    /// Deliveries that match, in the order of their ids, after `after` and received until `until`. Never one whose payload
-    /// lies in storage: its link is past.
+    /// The highest id in the ledger, whatever became of it.
+    async fn newest_delivery(&self) -> Result<Option<DeliveryId>, StoreError>;
+    /// Deliveries that match, in the order of their ids, after `after` and up to `until`. Never one whose payload lies in
+    /// storage: its link is past.
     async fn select_deliveries(
         &self,
         selection: &Selection,
         after: Option<DeliveryId>,
-        until: Timestamp,
+        until: Option<DeliveryId>,
         limit: u32,
     ) -> Result<Vec<Selected>, StoreError>;
     /// What is kept under these keys right now; locks nothing.

@@ -69,6 +69,13 @@ impl<'a> Chosen<'a> {
     }
 }
 
+/// No maximum: there is none of ids in PostgreSQL before its version 18.
+const NEWEST: &str = "SELECT id FROM delivery ORDER BY id DESC LIMIT 1";
+
+pub(super) async fn newest(db: &Db) -> Result<Option<DeliveryId>, StoreError> {
+    db.row(NEWEST, &[]).await?.map(|row| Ok(DeliveryId(get(&row, "id")?))).transpose()
+}
+
 /// A stored payload's link is past: there is nothing to work again, so it is never chosen.
 const SELECT: &str = concat!(
     "
@@ -82,7 +89,7 @@ SELECT id, metadata, body, outcome
     "
    AND coalesce(type_name NOT IN ('s3_payload', 's3_upload'), true)
    AND ($13::uuid IS NULL OR id > $13)
-   AND received_at <= $14
+   AND ($14::uuid IS NULL OR id <= $14)
  ORDER BY id
  LIMIT $15"
 );
@@ -91,10 +98,10 @@ pub(super) async fn select(
     db: &Db,
     selection: &Selection,
     after: Option<DeliveryId>,
-    until: Timestamp,
+    until: Option<DeliveryId>,
     limit: u32,
 ) -> Result<Vec<Selected>, StoreError> {
-    let after = after.map(|id| id.0);
+    let (after, until) = (after.map(|id| id.0), until.map(|id| id.0));
     let chosen = Chosen::new(selection);
     let rows = db.rows(SELECT, &chosen.and(&[&after, &until, &i64::from(limit)])).await?;
     rows.iter()

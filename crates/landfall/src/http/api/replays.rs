@@ -11,7 +11,7 @@ use super::{Paged, items, listed, one_of, page, private};
 use crate::http::App;
 use crate::http::auth::{Authorized, Ops, OpsWrite};
 use crate::http::problem::Problem;
-use crate::replay::{document, entry, shown, wanted};
+use crate::replay::{self, Wanted, document, entry, shown};
 
 pub(super) async fn create(
     caller: Authorized<OpsWrite>,
@@ -28,12 +28,9 @@ pub(super) async fn begin(
     asked: &Asked,
     selection: Selection,
 ) -> Result<HttpResponse, Problem> {
-    let now = app.ports.clock.now();
     let rate = asked.rate(app.config.replay_rate)?;
-    let run = wanted(selection, caller.actor.0.clone(), rate, asked.dry_run, now);
-    let audit = entry(&run, &run.actor, "replay.create");
-    app.ports.store.write_replay(&run, None, Some(&audit), now).await?;
-    info!(actor = %run.actor, replay.id = %run.id, dry_run = run.dry_run, "queued a replay");
+    let wanted = Wanted { selection, actor: caller.actor.0.clone(), rate, dry_run: asked.dry_run };
+    let run = replay::begin(&app.ports, wanted).await?;
     Ok(private(StatusCode::ACCEPTED, &document(&run)))
 }
 

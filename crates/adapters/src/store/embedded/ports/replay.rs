@@ -20,11 +20,15 @@ impl Replays for EmbeddedStore {
         &self,
         selection: &Selection,
         after: Option<DeliveryId>,
-        until: Timestamp,
+        until: Option<DeliveryId>,
         limit: u32,
     ) -> Result<Vec<Selected>, StoreError> {
         let selection = selection.clone();
         self.read(move |connection| selection::select(connection, &selection, after, until, limit)).await
+    }
+
+    async fn newest_delivery(&self) -> Result<Option<DeliveryId>, StoreError> {
+        self.read(|connection| selection::newest(connection)).await
     }
 
     async fn kept_records(&self, keys: &[RecordKey]) -> Result<BTreeMap<RecordKey, Kept>, StoreError> {

@@ -20,11 +20,15 @@ impl Replays for PostgresStore {
         &self,
         selection: &Selection,
         after: Option<DeliveryId>,
-        until: Timestamp,
+        until: Option<DeliveryId>,
         limit: u32,
     ) -> Result<Vec<Selected>, StoreError> {
         let selection = selection.clone();
         single!(self, |db| selection::select(db, &selection, after, until, limit))
+    }
+
+    async fn newest_delivery(&self) -> Result<Option<DeliveryId>, StoreError> {
+        single!(self, |db| selection::newest(db))
     }
 
     async fn kept_records(&self, keys: &[RecordKey]) -> Result<BTreeMap<RecordKey, Kept>, StoreError> {
