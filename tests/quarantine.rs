@@ -199,6 +199,11 @@ async fn a_wrong_secret_is_told_from_an_attack(engine: Engine) {
     assert_eq!((burst("wrong_secret").await, burst("clock").await, burst("proxy").await), (1.0, 0.0, 0.0));
     let of_terra = "landfall_signature_failures_total{part=\"secret_or_body\",shape=\"terra\",environment=\"default\"}";
     assert_eq!(app.metric(of_terra).await, 12.0);
+    assert_eq!(app.send(&sleep_of(99), &[]).await, 200);
+    eventually("what Terra signs passes, so that its secret is right", || async { burst("wrong_secret").await == 0.0 })
+        .await;
+    assert_eq!(burst("attack").await, 1.0);
+    app.quiet().await;
     app.end().await;
 }
 

@@ -106,9 +106,14 @@ impl Quarantine {
             count(failure, whose.as_ref());
             // The door tells a mismatch from the rest, and not what it comes from.
             if failure.part != Part::SecretOrBody || !failure.looks_like_terra {
-                note(&self.burst, failure, at);
+                note(&self.burst, failure, whose.as_ref(), at);
             }
         }
+    }
+
+    /// Something that Terra signed came for `environment`: what fails beside it is no fault of ours.
+    pub(crate) fn passed(&self, environment: &Environment, at: Timestamp) {
+        self.burst.lock().unwrap_or_else(PoisonError::into_inner).note_genuine(environment, at);
     }
 }
 
@@ -117,8 +122,8 @@ fn count(failure: Failure, whose: Option<&Environment>) {
     telemetry::signature_failures(failure.part.label(), shape, whose).increment(1);
 }
 
-fn note(burst: &Mutex<Burst>, failure: Failure, at: Timestamp) {
-    burst.lock().unwrap_or_else(PoisonError::into_inner).note(failure, at);
+fn note(burst: &Mutex<Burst>, failure: Failure, whose: Option<&Environment>, at: Timestamp) {
+    burst.lock().unwrap_or_else(PoisonError::into_inner).note(failure, whose, at);
 }
 
 /// Keeps what the door hands over until it is stopped; what waits then is still kept.
@@ -190,7 +195,7 @@ async fn keep(waiting: Vec<Waiting>, burst: &Mutex<Burst>, ports: &Ports, config
         count(failure, whose.as_ref());
         // Half-known reasons beside known ones would look like many forms.
         if *is_thorough {
-            note(burst, failure, request.last_seen);
+            note(burst, failure, whose.as_ref(), request.last_seen);
         }
     }
     if config.quarantine_max == 0 {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use jiff::{SignedDuration, Timestamp};
 
 use super::Part;
+use crate::id::Environment;
 
 /// What is looked back on.
 pub const WINDOW: SignedDuration = SignedDuration::from_mins(5);
@@ -18,6 +19,9 @@ const ONE_REASON_PERCENT: u64 = 90;
 /// Failures are counted by the time that they share, so that a flood takes no more memory than a few.
 const BUCKET: SignedDuration = SignedDuration::from_secs(10);
 
+/// How long after something genuine what fails is not judged: the next genuine one may be on its way.
+const UNDECIDED: SignedDuration = SignedDuration::from_mins(1);
+
 /// What a burst comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Cause {
@@ -27,7 +31,7 @@ pub enum Cause {
     Clock,
     /// Something between Terra and us changes bodies or headers.
     Proxy,
-    /// Not Terra's, or of many forms.
+    /// Not Terra's, or of many forms; or well made, while what Terra signs passes.
     Attack,
 }
 
@@ -59,35 +63,71 @@ pub struct Failure {
     pub looks_like_terra: bool,
 }
 
-/// The failures of the last minutes.
+impl Failure {
+    /// Whether it may come from the secret that is set here, or from something before us that drops headers: neither lets
+    /// anything pass that Terra signed. What was signed with a secret of ours is Terra's, whatever passes beside it.
+    fn is_disproved_by_what_passes(self) -> bool {
+        match self.part {
+            Part::SecretOrBody | Part::HeaderMissing | Part::HeaderConflicting | Part::HeaderMalformed => true,
+            Part::TimeFuture | Part::TimeStale | Part::OtherEnvironment | Part::BodyChanged => false,
+        }
+    }
+}
+
+/// Failures, and whose secrets were asked where it was those of one environment.
+type Counts = BTreeMap<(Failure, Option<Environment>), u64>;
+
+/// The failures of the last minutes, and when something genuine last came.
 #[derive(Debug, Default)]
-pub struct Burst(VecDeque<(Timestamp, BTreeMap<Failure, u64>)>);
+pub struct Burst {
+    failures: VecDeque<(Timestamp, Counts)>,
+    genuine: BTreeMap<Environment, Timestamp>,
+}
 
 impl Burst {
-    pub fn note(&mut self, failure: Failure, now: Timestamp) {
+    pub fn note(&mut self, failure: Failure, whose: Option<&Environment>, now: Timestamp) {
         self.forget(now);
-        let is_current = self.0.back().is_some_and(|(begun, _)| now.duration_since(*begun) < BUCKET);
+        let is_current = self.failures.back().is_some_and(|(begun, _)| now.duration_since(*begun) < BUCKET);
         if !is_current {
-            self.0.push_back((now, BTreeMap::new()));
+            self.failures.push_back((now, BTreeMap::new()));
         }
-        if let Some((_, counts)) = self.0.back_mut() {
-            *counts.entry(failure).or_default() += 1;
+        if let Some((_, counts)) = self.failures.back_mut() {
+            *counts.entry((failure, whose.cloned())).or_default() += 1;
+        }
+    }
+
+    pub fn note_genuine(&mut self, environment: &Environment, now: Timestamp) {
+        match self.genuine.get_mut(environment) {
+            Some(last) => *last = now,
+            None => {
+                self.genuine.insert(environment.clone(), now);
+            }
         }
     }
 
     /// What is going on: nothing, one thing, or an attack beside a fault of ours.
     pub fn causes(&mut self, now: Timestamp) -> BTreeSet<Cause> {
         self.forget(now);
-        let mut counts = BTreeMap::new();
-        for (failure, count) in self.0.iter().flat_map(|(_, counts)| counts) {
-            *counts.entry(*failure).or_default() += count;
+        let mut all = BTreeMap::new();
+        for (begun, counts) in &self.failures {
+            for ((failure, whose), count) in counts {
+                let genuine = whose.as_ref().and_then(|whose| self.genuine.get(whose));
+                let genuine = genuine.filter(|_| failure.looks_like_terra && failure.is_disproved_by_what_passes());
+                // Later than it: before a secret is changed at Terra's everything passes, and nothing afterwards.
+                let is_forged = genuine.is_some_and(|genuine| genuine.duration_since(*begun) > BUCKET);
+                if !is_forged && genuine.is_some_and(|genuine| now.duration_since(*genuine) < UNDECIDED) {
+                    continue;
+                }
+                let looks_like_terra = failure.looks_like_terra && !is_forged;
+                *all.entry(Failure { looks_like_terra, ..*failure }).or_default() += count;
+            }
         }
-        causes(&counts)
+        causes(&all)
     }
 
     fn forget(&mut self, now: Timestamp) {
-        while self.0.front().is_some_and(|(begun, _)| now.duration_since(*begun) > WINDOW) {
-            self.0.pop_front();
+        while self.failures.front().is_some_and(|(begun, _)| now.duration_since(*begun) > WINDOW) {
+            self.failures.pop_front();
         }
     }
 }
@@ -153,12 +193,39 @@ mod tests {
         let at = |seconds: i64| Timestamp::from_second(1_000_000 + seconds).unwrap();
         let mut burst = Burst::default();
         for second in 0..60 {
-            burst.note(Failure { part: Part::SecretOrBody, looks_like_terra: true }, at(second));
+            burst.note(Failure { part: Part::SecretOrBody, looks_like_terra: true }, None, at(second));
         }
-        assert_eq!(burst.0.len(), 6, "a flood takes no more memory");
+        assert_eq!(burst.failures.len(), 6, "a flood takes no more memory");
         assert_eq!(burst.causes(at(60)), [Cause::WrongSecret].into());
         assert_eq!(burst.causes(at(345)), [Cause::WrongSecret].into(), "ten are left");
         assert!(burst.causes(at(400)).is_empty());
-        assert!(burst.0.is_empty());
+        assert!(burst.failures.is_empty());
+    }
+
+    #[track_caller]
+    fn check_beside_genuine(part: Part, genuine: std::ops::Range<i64>, expected: &[Cause]) {
+        let at = |seconds: i64| Timestamp::from_second(1_000_000 + seconds).unwrap();
+        let (ours, other) = (Environment::new("ours"), Environment::new("other"));
+        let mut burst = Burst::default();
+        for second in 0..240 {
+            burst.note_genuine(&other, at(second));
+            if genuine.contains(&second) {
+                burst.note_genuine(&ours, at(second));
+            }
+            if second >= 60 {
+                burst.note(Failure { part, looks_like_terra: true }, Some(&ours), at(second));
+            }
+        }
+        assert_eq!(burst.causes(at(240)), expected.iter().copied().collect(), "{part:?}, genuine at {genuine:?}");
+    }
+
+    #[test]
+    fn what_fails_while_terra_passes_is_forged_however_well() {
+        check_beside_genuine(Part::SecretOrBody, 0..240, &[Cause::Attack]);
+        check_beside_genuine(Part::SecretOrBody, 0..60, &[Cause::WrongSecret]);
+        check_beside_genuine(Part::SecretOrBody, 0..190, &[Cause::Attack]);
+        check_beside_genuine(Part::SecretOrBody, 0..0, &[Cause::WrongSecret]);
+        check_beside_genuine(Part::BodyChanged, 0..240, &[Cause::Proxy]);
+        check_beside_genuine(Part::OtherEnvironment, 0..240, &[Cause::WrongSecret]);
     }
 }

@@ -179,6 +179,7 @@ async fn receive(
         let environment = verify(header, &body.bytes, &address.environments)?;
         fail_point!("after_hmac", |_| std::process::abort());
         let now = app.ports.clock.now();
+        door.quarantine.passed(environment, now);
         let admission = admit(header, app, now)?;
         let headers = headers::read(|name| headers.get(name).map(|value| value.as_bytes()));
         let opened = Opened { header, headers, environment, body: &body.bytes };
