@@ -64,6 +64,7 @@ async fn a_sound_installation_has_no_problem(engine: Engine) {
             "bindings",
             "partition",
             "queue_full",
+            "queue_bound",
             "queue_age",
         ]),
     }

@@ -56,7 +56,7 @@ async fn send_of_both(app: &TestApp, what: &str) {
 }
 
 /// Ends the process and starts it again on its ports, as somebody else.
-async fn become_one_of(app: &mut TestApp, roles: &str, attempts: &str) {
+pub(crate) async fn become_one_of(app: &mut TestApp, roles: &str, attempts: &str) {
     app.end_process().await;
     app.settings.insert("LANDFALL_PUBLIC_ADDR".into(), app.public.to_string());
     app.settings.insert("LANDFALL_INTERNAL_ADDR".into(), app.internal.to_string());

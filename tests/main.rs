@@ -15,6 +15,7 @@ mod harness;
 mod alerts;
 mod backfill;
 mod bad_requests;
+mod bounds;
 #[cfg(feature = "services")]
 mod broker_faults;
 mod clocks;

@@ -36,6 +36,15 @@ macro_rules! contract {
         )+
 
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn a_full_lane_refuses_until_it_is_worked_off() {
+            let mut rig = super::$rig::Rig::bounded(super::FULL_AT).await;
+            let stored = super::fill(&*rig.queue()).await;
+            rig.reopen().await;
+            super::refuses_until_it_is_worked_off(&*rig.queue(), stored).await;
+            rig.end().await;
+        }
+
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn what_was_published_survives_a_reopen() {
             let mut rig = super::$rig::Rig::new().await;
             let sent = super::publish_some(&*rig.queue()).await;

@@ -8,6 +8,8 @@
 //! - **Hidden while leased**: no two live leases hold the same job.
 //! - **Suspects are named**: of a job that somebody held before without acknowledging it the lease says so, for that
 //!   may be what its holder died of. A false alarm is allowed.
+//! - **Bounded**: a lane holds at most so many bytes. More is refused, never dropped, until enough has been worked off;
+//!   of a lane that is empty one job is taken, however large.
 //! - **Lanes**: jobs of one lane never wait behind a backlog of another; lanes are served by weight.
 //!
 //! The queue knows lease and acknowledge only. Retries and dead letters are rows in the store.
@@ -25,6 +27,9 @@ use crate::payloads::Sealed;
 
 pub mod embedded;
 pub mod rabbitmq;
+
+/// What a lane holds at most, unless the settings say otherwise.
+pub const LANE_BYTES_MAX: u64 = 8 * 1_024 * 1_024 * 1_024;
 
 /// A delivery on its way through the queue: what is known of it, and its sealed bytes (or the pointer to them).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,6 +115,8 @@ pub struct Depth {
     pub jobs: u64,
     /// Age of the oldest waiting job, where the engine knows it.
     pub oldest: Option<Duration>,
+    /// What the jobs take, where the engine knows it.
+    pub bytes: Option<u64>,
 }
 
 /// Why a job may not be durable. Every variant is answered the same way (503), so that Terra sends again; the variants
@@ -128,12 +135,14 @@ pub enum PublishError {
     Busy,
     #[error("the disk refused the job")]
     Disk,
+    #[error("the lane holds as much as it may")]
+    Full,
 }
 
 impl PublishError {
     /// Whether the job is certainly nowhere, so that what was kept for it may go. After the others it may be stored.
     pub fn is_certain(&self) -> bool {
-        matches!(self, PublishError::Unroutable | PublishError::Busy)
+        matches!(self, PublishError::Unroutable | PublishError::Busy | PublishError::Full)
     }
 
     /// Closed set, for `landfall_publish_failures_total{reason}`.
@@ -145,10 +154,12 @@ impl PublishError {
             PublishError::Unavailable => "unavailable",
             PublishError::Busy => "busy",
             PublishError::Disk => "disk",
+            PublishError::Full => "full",
         }
     }
 
-    pub const REASONS: [&'static str; 6] = ["unroutable", "refused", "timed_out", "unavailable", "busy", "disk"];
+    pub const REASONS: [&'static str; 7] =
+        ["unroutable", "refused", "timed_out", "unavailable", "busy", "disk", "full"];
 }
 
 /// The queue cannot be worked right now; the caller waits and opens a new consumer.

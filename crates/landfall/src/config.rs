@@ -45,6 +45,8 @@ pub(crate) struct Config {
     /// What is kept of requests whose signature failed, in bytes and for how long.
     pub(crate) quarantine_max: usize,
     pub(crate) quarantine_keep: Duration,
+    /// Bytes of each lane of the queue.
+    pub(crate) queue_max: u64,
     pub(crate) max_body: usize,
     pub(crate) max_inflight_bytes: usize,
     pub(crate) resolver: ResolverConfig,

@@ -10,7 +10,7 @@ use adapters::clock::Clock;
 use adapters::payloads::{Hint, Of, Payloads, PayloadsUrl};
 use adapters::queue::QueueError;
 use adapters::queue::rabbitmq::management::Management;
-use adapters::queue::rabbitmq::{self, Difference, Problem, RabbitSettings};
+use adapters::queue::rabbitmq::{self, Difference, Problem, RabbitSettings, TopologyObject};
 use adapters::store::{Schema, StoreError, Upkeep};
 use bytes::Bytes;
 use domain::doctor::broker::TopologyFact;
@@ -107,33 +107,51 @@ fn schema_fact(schema: Result<Schema, StoreError>) -> SchemaFact {
 async fn broker(config: &Config) -> anyhow::Result<Vec<Finding>> {
     let Engines::Cluster { .. } = &config.engines else { return Ok(Vec::new()) };
     let settings = wiring::rabbit_settings(config)?;
+    let mut unbounded = None;
     let mut findings = match rabbitmq::topology_differences(&settings).await {
-        Ok(differences) => broker::topology(&differences.iter().map(topology_fact).collect::<Vec<_>>()),
+        Ok(differences) => {
+            unbounded = Some(without_bound(&differences));
+            broker::topology(&differences.iter().filter_map(topology_fact).collect::<Vec<_>>())
+        }
         Err(QueueError::Unavailable(why) | QueueError::Topology(why)) => {
             vec![broker::unreachable(&settings.address(), &why)]
         }
     };
-    findings.extend(managed(config, &settings).await);
+    let (managed, queues) = managed(config, &settings).await;
+    findings.extend(managed);
+    findings.extend(unbounded.map(|names| broker::bounds(&names, &queues, config.queue_max)));
     Ok(findings)
 }
 
-fn topology_fact(difference: &Difference) -> TopologyFact {
+/// `None` for what serves as it is.
+fn topology_fact(difference: &Difference) -> Option<TopologyFact> {
     let differs = match &difference.problem {
         Problem::Missing => None,
         Problem::Differs(how) => Some(how.clone()),
+        Problem::Bound { .. } => return None,
     };
-    TopologyFact { object: difference.object.to_string(), differs }
+    Some(TopologyFact { object: difference.object.to_string(), differs })
 }
 
-async fn managed(config: &Config, settings: &RabbitSettings) -> Vec<Finding> {
-    let Some(url) = &config.queue_management_url else { return broker::unmanaged() };
+/// Queues that have no bound of their own.
+fn without_bound(differences: &[Difference]) -> Vec<String> {
+    let name = |difference: &Difference| match (&difference.object, &difference.problem) {
+        (TopologyObject::Queue { name, .. }, Problem::Bound { bytes_max: None }) => Some(name.clone()),
+        (_, Problem::Bound { .. } | Problem::Missing | Problem::Differs(_)) => None,
+    };
+    differences.iter().filter_map(name).collect()
+}
+
+/// What the management API tells, and of our queues as it tells it.
+async fn managed(config: &Config, settings: &RabbitSettings) -> (Vec<Finding>, Vec<broker::Queue>) {
+    let Some(url) = &config.queue_management_url else { return (broker::unmanaged(), Vec::new()) };
     let facts = match Management::new(url) {
         Ok(management) => management.facts(settings).await,
         Err(error) => Err(error),
     };
     match facts {
-        Ok(facts) => broker::judge(&facts),
-        Err(error) => broker::unmanageable(&error.to_string()),
+        Ok(facts) => (broker::judge(&facts), facts.queues),
+        Err(error) => (broker::unmanageable(&error.to_string()), Vec::new()),
     }
 }
 

@@ -35,6 +35,8 @@ pub(crate) const LAST_ACCEPTED: &str = "landfall_webhook_last_accepted_timestamp
 pub(crate) const PUBLISH_FAILURES: &str = "landfall_publish_failures_total";
 pub(crate) const QUEUE_DEPTH: &str = "landfall_queue_depth";
 pub(crate) const QUEUE_WAITING: &str = "landfall_queue_waiting";
+pub(crate) const QUEUE_BYTES: &str = "landfall_queue_bytes";
+pub(crate) const QUEUE_MAX_BYTES: &str = "landfall_queue_max_bytes";
 pub(crate) const QUEUE_OLDEST: &str = "landfall_queue_oldest_age_seconds";
 pub(crate) const QUEUE_FOREIGN: &str = "landfall_queue_foreign_messages";
 pub(crate) const PROCESSED: &str = "landfall_deliveries_processed_total";
@@ -137,6 +139,8 @@ fn describe() {
     describe_counter!(PUBLISH_FAILURES, "webhooks that could not be made durable, by reason");
     describe_gauge!(QUEUE_DEPTH, "accepted and not settled, leases and retries included, dead letters not");
     describe_gauge!(QUEUE_WAITING, "in the queue: leases included, retries not");
+    describe_gauge!(QUEUE_BYTES, Unit::Bytes, "what that takes; of RabbitMQ only where its management API is set");
+    describe_gauge!(QUEUE_MAX_BYTES, Unit::Bytes, "what a lane may take before it refuses, by the settings");
     describe_gauge!(
         QUEUE_OLDEST,
         Unit::Seconds,

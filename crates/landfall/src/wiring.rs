@@ -61,7 +61,10 @@ pub(crate) fn open(config: &Config, lifecycle: &Lifecycle) -> anyhow::Result<Por
         Engines::Embedded => {
             let embedded = open_embedded(config)?;
             lifecycle.adapters.spawn(end_when_damaged(embedded.clone(), lifecycle.clone()));
-            (Arc::new(EmbeddedQueue::new(embedded.clone())), Arc::new(EmbeddedStore::new(embedded, policy)))
+            (
+                Arc::new(EmbeddedQueue::new(embedded.clone(), config.queue_max)),
+                Arc::new(EmbeddedStore::new(embedded, policy)),
+            )
         }
         Engines::Cluster { .. } => {
             let settings = rabbit_settings(config).context("read the queue's settings")?;
@@ -135,7 +138,10 @@ pub(crate) fn postgres(config: &Config) -> anyhow::Result<(PostgresStore, usize)
 pub(crate) fn rabbit_settings(config: &Config) -> anyhow::Result<RabbitSettings> {
     match &config.engines {
         Engines::Cluster { queue_url, queue_prefix, .. } => {
-            RabbitSettings::new(queue_url.expose_secret(), queue_prefix).context("read LANDFALL_QUEUE_URL")
+            let settings = RabbitSettings::new(queue_url.expose_secret(), queue_prefix);
+            let mut settings = settings.context("read LANDFALL_QUEUE_URL")?;
+            settings.lane_bytes_max = config.queue_max;
+            Ok(settings)
         }
         Engines::Embedded => {
             anyhow::bail!("the embedded engine has no broker: set LANDFALL_QUEUE_URL and LANDFALL_STORE_URL")

@@ -43,6 +43,39 @@ pub(crate) async fn all_come_out(queue: &dyn Queue, sent: Vec<Job>) {
     nothing_comes(&mut consumer).await;
 }
 
+pub(crate) const FULL_AT: u64 = 1_000_000;
+const ONE_OF_MANY: usize = 20_000;
+
+/// Publishes to one lane until it is refused, and a little more; answers what was taken.
+pub(crate) async fn fill(queue: &dyn Queue) -> Vec<Job> {
+    let (mut stored, mut refused) = (Vec::new(), 0);
+    while refused < 20 {
+        let job = job_with(Lane::Live, vec![b'x'; ONE_OF_MANY]);
+        match queue.publish(job.clone()).await {
+            Ok(()) => stored.push(job),
+            Err(error) => {
+                assert!(matches!(error, PublishError::Full | PublishError::Refused), "{error}");
+                refused += 1;
+            }
+        }
+        assert!(stored.len() * ONE_OF_MANY < 2 * FULL_AT as usize, "nothing bounds it");
+    }
+    assert!((stored.len() + 1) * ONE_OF_MANY > FULL_AT as usize * 9 / 10, "it refused too early: {}", stored.len());
+    stored
+}
+
+pub(crate) async fn refuses_until_it_is_worked_off(queue: &dyn Queue, stored: Vec<Job>) {
+    let again = || queue.publish(job_with(Lane::Live, vec![b'x'; ONE_OF_MANY]));
+    again().await.unwrap_err();
+    queue.publish(job(Lane::Auth)).await.unwrap();
+    let live = queue.depths().await.unwrap().into_iter().find(|depth| depth.lane == Lane::Live).unwrap();
+    assert!(live.bytes.is_none_or(|bytes| bytes > FULL_AT * 9 / 10 && bytes <= FULL_AT), "{live:?}");
+    let mut consumer = queue.consume().await.unwrap();
+    let taken = ids(&take(&mut consumer, stored.len() + 1).await);
+    assert!(ids(&stored).iter().all(|id| taken.contains(id)), "nothing that was taken is lost");
+    eventually("it takes more", || async { again().await.is_ok() }).await;
+}
+
 pub(crate) async fn a_published_job_comes_out_whole(queue: &dyn Queue) {
     let large = (0..1_500_000_u32).map(|number| number as u8).collect();
     let bodies = [vec![], vec![0], b"\x00\xff\x00{}".to_vec(), large];

@@ -3,22 +3,27 @@
 use std::sync::Arc;
 
 use adapters::embedded::Embedded;
-use adapters::queue::Queue;
 use adapters::queue::embedded::EmbeddedQueue;
+use adapters::queue::{LANE_BYTES_MAX, Queue};
 use tempfile::TempDir;
 
 use crate::harness::eventually;
 
 pub(crate) struct Rig {
     queue: Option<Arc<EmbeddedQueue>>,
+    lane_bytes_max: u64,
     dir: TempDir,
 }
 
 impl Rig {
     pub(crate) async fn new() -> Rig {
+        Rig::bounded(LANE_BYTES_MAX).await
+    }
+
+    pub(crate) async fn bounded(lane_bytes_max: u64) -> Rig {
         let dir = tempfile::tempdir().unwrap();
-        let queue = EmbeddedQueue::new(Embedded::open(dir.path()).unwrap());
-        Rig { queue: Some(Arc::new(queue)), dir }
+        let queue = EmbeddedQueue::new(Embedded::open(dir.path()).unwrap(), lane_bytes_max);
+        Rig { queue: Some(Arc::new(queue)), lane_bytes_max, dir }
     }
 
     pub(crate) fn queue(&self) -> Arc<dyn Queue> {
@@ -34,7 +39,7 @@ impl Rig {
             std::future::ready(reopened.is_some())
         })
         .await;
-        self.queue = reopened.map(|embedded| Arc::new(EmbeddedQueue::new(embedded)));
+        self.queue = reopened.map(|embedded| Arc::new(EmbeddedQueue::new(embedded, self.lane_bytes_max)));
     }
 
     pub(crate) async fn end(&mut self) {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use adapters::queue::LANE_BYTES_MAX;
 use adapters::queue::Queue;
 use adapters::queue::rabbitmq::{RabbitQueue, RabbitSettings, apply_topology};
 use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
@@ -24,18 +25,31 @@ pub(crate) struct Rig {
 impl Rig {
     /// With its topology, connected.
     pub(crate) async fn new() -> Rig {
-        let rig = Rig::through(Addresses::shared().get("LANDFALL_TEST_AMQP_URL")).await;
+        Rig::bounded(LANE_BYTES_MAX).await
+    }
+
+    pub(crate) async fn bounded(lane_bytes_max: u64) -> Rig {
+        let rig = Rig::with(Addresses::shared().get("LANDFALL_TEST_AMQP_URL"), lane_bytes_max).await;
         rig.is_ready().await;
         rig
     }
 
     /// With its topology; the queue reaches the broker through `url`.
     pub(crate) async fn through(url: &str) -> Rig {
+        Rig::with(url, LANE_BYTES_MAX).await
+    }
+
+    async fn with(url: &str, lane_bytes_max: u64) -> Rig {
         let direct = Addresses::shared().get("LANDFALL_TEST_AMQP_URL").to_owned();
         let prefix = format!("t{}", Uuid::now_v7().simple());
-        apply_topology(&RabbitSettings::new(&direct, &prefix).unwrap()).await.unwrap();
+        let bounded = |url: &str| {
+            let mut settings = RabbitSettings::new(url, &prefix).unwrap();
+            settings.lane_bytes_max = lane_bytes_max;
+            settings
+        };
+        apply_topology(&bounded(&direct)).await.unwrap();
         let admin = Connection::connect(&direct, ConnectionProperties::default());
-        let settings = RabbitSettings::new(url, &prefix).unwrap();
+        let settings = bounded(url);
         let stop = CancellationToken::new();
         Rig {
             queue: RabbitQueue::start(settings.clone(), TaskTracker::new(), stop.clone()),

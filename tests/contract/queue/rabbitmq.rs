@@ -6,8 +6,10 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use adapters::clock::Clock;
-use adapters::queue::rabbitmq::{Problem, RabbitSettings, apply_topology, describe_topology, topology_differences};
-use adapters::queue::{Job, PublishError, Queue};
+use adapters::queue::rabbitmq::{
+    Problem, RabbitSettings, TopologyObject, apply_topology, describe_topology, topology_differences,
+};
+use adapters::queue::{Job, LANE_BYTES_MAX, PublishError, Queue};
 use domain::delivery::Lane;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
@@ -314,6 +316,42 @@ async fn events_reach_those_who_bind_to_them() {
     rig.end().await;
 }
 
+/// As a version before left it, or another setting.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_that_was_made_with_another_bound_or_none_serves_as_it_is() {
+    let mut rig = Rig::new().await;
+    let channel = rig.channel().await;
+    let name = rig.name("deliveries.live");
+    channel.queue_delete(name.as_str().into(), QueueDeleteOptions::default()).await.unwrap();
+    let mut arguments = FieldTable::default();
+    let lane = describe_topology(&rig.settings).into_iter().find_map(|object| match object {
+        TopologyObject::Queue { name: found, arguments } if found == name => Some(arguments),
+        TopologyObject::Exchange { .. } | TopologyObject::Queue { .. } | TopologyObject::Binding { .. } => None,
+    });
+    for (key, value) in lane.unwrap().into_iter().filter(|(key, _)| *key != "x-max-length-bytes") {
+        let number = value.parse().map(AMQPValue::LongLongInt);
+        arguments.insert(key.into(), number.unwrap_or_else(|_| AMQPValue::LongString(value.into())));
+    }
+    let options = QueueDeclareOptions::durable();
+    channel.queue_declare(name.as_str().into(), options, arguments).await.unwrap();
+    let found = async |settings: &RabbitSettings| {
+        apply_topology(settings).await.unwrap();
+        let differences = topology_differences(settings).await.unwrap();
+        differences.into_iter().map(|one| (one.object.to_string(), one.problem)).collect::<Vec<_>>()
+    };
+    let without = (format!("queue {name}"), Problem::Bound { bytes_max: None });
+    assert_eq!(found(&rig.settings).await, std::slice::from_ref(&without));
+    rig.queue().publish(job(Lane::Live)).await.unwrap();
+
+    let mut larger = rig.settings.clone();
+    larger.lane_bytes_max *= 2;
+    let differing = found(&larger).await;
+    assert_eq!(differing.len(), Lane::ALL.len());
+    let before = Problem::Bound { bytes_max: Some(LANE_BYTES_MAX) };
+    assert!(differing.iter().all(|one| *one == without || one.1 == before), "{differing:?}");
+    rig.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_topology_is_compared_and_never_changed_silently() {
     let mut rig = Rig::new().await;
@@ -337,7 +375,7 @@ async fn the_topology_is_compared_and_never_changed_silently() {
 
     let url = Addresses::shared().get("LANDFALL_TEST_AMQP_URL").to_owned();
     let fresh = RabbitSettings::new(&url, &rig.name("fresh")).unwrap();
-    let objects = describe_topology(&fresh.prefix).len();
+    let objects = describe_topology(&fresh).len();
     // Bindings cannot be looked at.
     assert_eq!(topology_differences(&fresh).await.unwrap().len(), objects - Lane::ALL.len());
     rig.end().await;

@@ -38,6 +38,8 @@ struct State {
 struct LaneState {
     /// Jobs on the disk that are not acknowledged.
     jobs: u64,
+    /// What these take on the disk, and what is being written.
+    bytes: u64,
     /// Jobs that nobody holds.
     waiting: usize,
     /// Everything up to this id was leased at least once.
@@ -51,7 +53,15 @@ struct LaneState {
 
 struct Held {
     consumer: u64,
-    jobs: Vec<(Lane, i64)>,
+    jobs: Vec<Place>,
+}
+
+/// Where a job lies, and how much room it takes there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) lane: Lane,
+    pub(crate) id: i64,
+    pub(crate) bytes: u64,
 }
 
 /// What to read of one lane for a lease.
@@ -68,7 +78,9 @@ pub(crate) struct Share {
 impl Lanes {
     /// Takes stock of what a former process left.
     pub(crate) fn load(connection: &Connection) -> rusqlite::Result<Lanes> {
-        const STOCK: &str = "SELECT lane, count(*), max(id) FROM queue_job GROUP BY lane";
+        const STOCK: &str = "
+            SELECT lane, count(*), max(id), sum(length(CAST(delivery AS BLOB)) + length(body))
+            FROM queue_job GROUP BY lane";
         const HELD_BEFORE: &str =
             "SELECT coalesce(max(id), 0) FROM (SELECT id FROM queue_job WHERE lane = ?1 ORDER BY id LIMIT ?2)";
         let mut state = State::default();
@@ -84,6 +96,7 @@ impl Lanes {
                 let lane = &mut state.lanes[lane as usize];
                 lane.held_before = held_before;
                 lane.jobs = jobs as u64;
+                lane.bytes = u64::try_from(row.get::<_, i64>(3)?).unwrap_or(0);
                 lane.waiting = jobs;
             }
         }
@@ -106,6 +119,22 @@ impl Lanes {
 
     pub(crate) fn new_consumer(&self) -> u64 {
         self.state().number()
+    }
+
+    /// Keeps room for a job that is about to be written; false where the lane has none.
+    pub(crate) fn reserve(&self, lane: Lane, bytes: u64, max: u64) -> bool {
+        let lane = &mut self.state().lanes[lane as usize];
+        let has_room = lane.bytes == 0 || lane.bytes.saturating_add(bytes) <= max;
+        if has_room {
+            lane.bytes += bytes;
+        }
+        has_room
+    }
+
+    /// A job was not written after all.
+    pub(crate) fn unreserve(&self, lane: Lane, bytes: u64) {
+        let lane = &mut self.state().lanes[lane as usize];
+        lane.bytes = lane.bytes.saturating_sub(bytes);
     }
 
     /// A job of this lane was committed.
@@ -131,9 +160,9 @@ impl Lanes {
     }
 
     /// Hides jobs until their lease ends. Answers the number of the lease.
-    pub(crate) fn lease(&self, consumer: u64, jobs: Vec<(Lane, i64)>) -> u64 {
+    pub(crate) fn lease(&self, consumer: u64, jobs: Vec<Place>) -> u64 {
         let mut state = self.state();
-        jobs.iter().for_each(|(lane, id)| state.lanes[*lane as usize].hide(*id));
+        jobs.iter().for_each(|place| state.lanes[place.lane as usize].hide(place.id));
         let number = state.number();
         state.leases.insert(number, Held { consumer, jobs });
         number
@@ -166,12 +195,12 @@ impl Lanes {
         ended.iter().for_each(|held| self.show(&held.jobs));
     }
 
-    fn show(&self, jobs: &[(Lane, i64)]) {
+    fn show(&self, jobs: &[Place]) {
         {
             let mut state = self.state();
-            for (lane, id) in jobs {
-                let lane = &mut state.lanes[*lane as usize];
-                lane.given_back.insert(*id);
+            for place in jobs {
+                let lane = &mut state.lanes[place.lane as usize];
+                lane.given_back.insert(place.id);
                 lane.waiting += 1;
             }
         }
@@ -182,17 +211,18 @@ impl Lanes {
     pub(crate) fn acknowledge(self: &Arc<Self>, lease: u64) -> Option<Leaving> {
         let mut state = self.state();
         let held = state.leases.remove(&lease)?;
-        for (lane, _) in &held.jobs {
-            let lane = &mut state.lanes[*lane as usize];
+        for place in &held.jobs {
+            let lane = &mut state.lanes[place.lane as usize];
             lane.jobs = lane.jobs.saturating_sub(1);
+            lane.bytes = lane.bytes.saturating_sub(place.bytes);
         }
         Some(Leaving { lanes: self.clone(), jobs: held.jobs })
     }
 
-    /// Jobs per lane, leased ones included.
-    pub(crate) fn depths(&self) -> [(Lane, u64); LANES] {
+    /// Jobs per lane and their bytes, leased ones included.
+    pub(crate) fn depths(&self) -> [(Lane, u64, u64); LANES] {
         let state = self.state();
-        Lane::ALL.map(|lane| (lane, state.lanes[lane as usize].jobs))
+        Lane::ALL.map(|lane| (lane, state.lanes[lane as usize].jobs, state.lanes[lane as usize].bytes))
     }
 
     pub(crate) fn close(&self) {
@@ -223,12 +253,12 @@ impl LaneState {
 /// Jobs that are acknowledged and not deleted yet. Dropped before they are, they wait again.
 pub(crate) struct Leaving {
     lanes: Arc<Lanes>,
-    jobs: Vec<(Lane, i64)>,
+    jobs: Vec<Place>,
 }
 
 impl Leaving {
     pub(crate) fn ids(&self) -> Vec<i64> {
-        self.jobs.iter().map(|(_, id)| *id).collect()
+        self.jobs.iter().map(|place| place.id).collect()
     }
 
     pub(crate) fn left(mut self) {
@@ -243,7 +273,11 @@ impl Drop for Leaving {
         }
         {
             let mut state = self.lanes.state();
-            self.jobs.iter().for_each(|(lane, _)| state.lanes[*lane as usize].jobs += 1);
+            for place in &self.jobs {
+                let lane = &mut state.lanes[place.lane as usize];
+                lane.jobs += 1;
+                lane.bytes += place.bytes;
+            }
         }
         self.lanes.show(&self.jobs);
     }

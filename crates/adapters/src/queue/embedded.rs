@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use super::{Consumer, Depth, Job, Lease, PublishError, Queue, QueueError, Receipt, SetAside};
 use crate::clock::Clock;
 use crate::embedded::Embedded;
-use crate::embedded::lanes::Share;
+use crate::embedded::lanes::{Place, Share};
 use crate::embedded::writer::{Outcome, Undo, Unwritten};
 use crate::payloads::Sealed;
 
@@ -28,12 +28,14 @@ const ACK_WAIT_MAX: Duration = Duration::from_secs(30);
 
 pub struct EmbeddedQueue {
     embedded: Arc<Embedded>,
+    lane_bytes_max: u64,
     clock: Clock,
 }
 
 impl EmbeddedQueue {
-    pub fn new(embedded: Arc<Embedded>) -> Self {
-        EmbeddedQueue { embedded, clock: Clock::system() }
+    /// A lane holds at most `lane_bytes_max`.
+    pub fn new(embedded: Arc<Embedded>, lane_bytes_max: u64) -> Self {
+        EmbeddedQueue { embedded, lane_bytes_max, clock: Clock::system() }
     }
 }
 
@@ -53,7 +55,11 @@ impl Queue for EmbeddedQueue {
             serde_json::to_string(&job.delivery).expect("invariant: a delivery holds nothing that JSON cannot");
         let enqueued_ms = self.clock.now().as_millisecond();
         let size_bytes = delivery.len() + job.body.0.len();
-        let ids = lanes.clone();
+        let room_bytes = size_bytes as u64;
+        if !lanes.reserve(lane, room_bytes, self.lane_bytes_max) {
+            return Err(PublishError::Full);
+        }
+        let (ids, reserved) = (lanes.clone(), lanes.clone());
         let insert = move |connection: &mut Connection| {
             let row = params![ids.next_id(), lane.label(), enqueued_ms, delivery, job.body.0.as_ref()];
             let inserted = connection.prepare_cached(INSERT).and_then(|mut statement| statement.execute(row));
@@ -61,16 +67,21 @@ impl Queue for EmbeddedQueue {
         };
         let (answer, answered) = oneshot::channel();
         let settle = move |outcome: Outcome<(), Unwritten>| {
-            let result = outcome.map_or(Err(PublishError::Disk), |written| written.map_err(unpublished));
-            if result.is_ok() {
-                lanes.published(lane);
+            let result: Result<(), PublishError> =
+                outcome.map_or(Err(PublishError::Disk), |written| written.map_err(unpublished));
+            match result {
+                Ok(()) => lanes.published(lane),
+                Err(_) => lanes.unreserve(lane, room_bytes),
             }
             // The caller may have gone; the job is stored all the same.
             answer.send(result).ok();
         };
         let submitted =
             self.embedded.writer.submit(Undo::Statement, size_bytes, PUBLISH_WAIT_MAX, insert, settle).await;
-        submitted.map_err(unpublished)?;
+        submitted.map_err(|unwritten| {
+            reserved.unreserve(lane, room_bytes);
+            unpublished(unwritten)
+        })?;
         answered.await.unwrap_or(Err(PublishError::Unavailable))
     }
 
@@ -92,9 +103,9 @@ impl Queue for EmbeddedQueue {
         let now_ms = self.clock.now().as_millisecond();
         let oldest = self.embedded.readers.read(oldest).await.map_err(unavailable)?;
         let age = |enqueued_ms: i64| Duration::from_millis(u64::try_from(now_ms - enqueued_ms).unwrap_or(0));
-        let depth = |((lane, jobs), oldest): ((Lane, u64), Option<i64>)| {
+        let depth = |((lane, jobs, bytes), oldest): ((Lane, u64, u64), Option<i64>)| {
             let oldest = if jobs == 0 { None } else { oldest.map(age) };
-            Depth { lane, jobs, oldest }
+            Depth { lane, jobs, oldest, bytes: Some(bytes) }
         };
         Ok(self.embedded.lanes.depths().into_iter().zip(oldest).map(depth).collect())
     }
@@ -185,7 +196,8 @@ impl EmbeddedConsumer {
                     if lanes.was_held(row.lane, row.id) {
                         suspects.insert(delivery.id);
                     }
-                    taken.push((row.lane, row.id));
+                    let bytes = (row.delivery.len() + row.body.size_in_row()) as u64;
+                    taken.push(Place { lane: row.lane, id: row.id, bytes });
                     jobs.push(Job { delivery, body: row.body });
                 }
                 Err(_) => {

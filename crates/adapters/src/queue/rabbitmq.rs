@@ -123,13 +123,14 @@ impl Queue for RabbitQueue {
             lane,
             jobs: messages + self.held.count(lane),
             oldest: self.held.oldest(lane).map(age),
+            bytes: None,
         };
         Ok(waiting.into_iter().map(depth).collect())
     }
 
     async fn ping(&self) -> Result<(), QueueError> {
         let live = self.publishing.live().map_err(|error| QueueError::Unavailable(error.to_string()))?;
-        let checking = topology::missing(&live.connection, &self.settings.prefix);
+        let checking = topology::missing(&live.connection, &self.settings);
         let missing = within(ASK_DEADLINE, "look for the topology", checking).await?;
         match missing.first() {
             None => Ok(()),

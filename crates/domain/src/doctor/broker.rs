@@ -57,7 +57,7 @@ pub struct Queue {
     pub messages: u64,
     pub bytes: u64,
     pub consumers: u64,
-    /// What a policy allows, beyond which it refuses.
+    /// What itself or a policy allows, beyond which it refuses.
     pub messages_max: Option<u64>,
     pub bytes_max: Option<u64>,
     /// The last minutes, the newest first; empty where the broker keeps no statistics.
@@ -199,21 +199,48 @@ fn bindings(unbound: &[String]) -> Vec<Finding> {
     unbound.iter().map(finding).collect()
 }
 
-/// Our queues have no limit of their own; a policy may set one.
+/// A queue refuses beyond its bound, its own or that of a policy.
 fn full(queues: &[Queue]) -> Vec<Finding> {
     const CHECK: &str = "queue_full";
     let mut findings = Vec::new();
     for queue in queues {
         let is_over = |is: u64, max: Option<u64>| max.is_some_and(|max| is >= max);
         if is_over(queue.messages, queue.messages_max) || is_over(queue.bytes, queue.bytes_max) {
-            let text = format!("{} holds as much as its policy allows, and refuses more", queue.name);
-            findings.push(bad(CHECK, text, "work it off, or take max-length and max-length-bytes out of the policy"));
+            let text = format!("{} holds as much as it may, and refuses more", queue.name);
+            findings.push(bad(
+                CHECK,
+                text,
+                "work it off: start workers, or mend what keeps them; a bound of a policy can be raised",
+            ));
         }
     }
     if findings.is_empty() && !queues.is_empty() {
         findings.push(good(CHECK, "no queue has reached a limit"));
     }
     findings
+}
+
+/// Of queues that were made without a bound: a policy can set one. `queues` is what the management API tells, if it does.
+pub fn bounds(unbounded: &[String], queues: &[Queue], wanted: u64) -> Finding {
+    const CHECK: &str = "queue_bound";
+    let has_policy = |name: &&String| queues.iter().any(|queue| queue.name == **name && queue.bytes_max.is_some());
+    let left: Vec<&str> = unbounded.iter().filter(|name| !has_policy(name)).map(String::as_str).collect();
+    let Some(first) = left.first() else {
+        return good(CHECK, "every lane's queue has a bound");
+    };
+    let names = left.join(", ");
+    let lanes = first.rsplit_once('.').map_or(*first, |(lanes, _)| lanes).replace('.', "\\.");
+    let told =
+        if queues.is_empty() { " (policies were not looked at: LANDFALL_QUEUE_MANAGEMENT_URL is not set)" } else { "" };
+    Finding::warning(
+        Area::Broker,
+        CHECK,
+        format!("nothing but the broker's disk bounds {names}{told}"),
+        format!(
+            "rabbitmqctl set_policy --apply-to queues landfall-bound '^{lanes}\\.' '{{\"max-length-bytes\":{wanted}}}'; of \
+             several policies only the one of highest priority counts"
+        ),
+    )
 }
 
 fn disk_limit(node: &Node) -> Finding {
@@ -321,6 +348,19 @@ mod tests {
     fn a_healthy_cluster_has_nothing_but_the_log_that_cannot_be_asked_for() {
         check(|_| {}, &[]);
         assert_eq!(judge(&healthy()).iter().filter(|finding| finding.state == State::Good).count(), 8);
+    }
+
+    #[test]
+    fn a_queue_without_a_bound_is_told_unless_a_policy_has_one() {
+        let names = ["landfall.deliveries.auth".to_owned(), "landfall.deliveries.live".to_owned()];
+        assert_eq!(bounds(&[], &[], 5).state, State::Good);
+        let found = bounds(&names, &[], 5);
+        assert_eq!((found.check, found.state), ("queue_bound", State::Warning));
+        let fix = r#"set_policy --apply-to queues landfall-bound '^landfall\.deliveries\.' '{"max-length-bytes":5}'"#;
+        assert!(found.fix.as_deref().is_some_and(|told| told.contains(fix)), "{found:?}");
+        let of = |name: &String| Queue { name: name.clone(), bytes_max: Some(5), ..Queue::default() };
+        assert_eq!(bounds(&names, &[of(&names[0])], 5).state, State::Warning);
+        assert_eq!(bounds(&names, &[of(&names[0]), of(&names[1])], 5).state, State::Good);
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let settings = wiring::rabbit_settings(&config)?;
     match args.what {
         What::Show => {
-            for object in rabbitmq::describe_topology(&settings.prefix) {
+            for object in rabbitmq::describe_topology(&settings) {
                 println!("{object}");
             }
         }
@@ -75,6 +75,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
 /// Bindings included where the management API can be asked for them.
 async fn differences(config: &Config, settings: &RabbitSettings) -> anyhow::Result<Vec<Difference>> {
     let mut differences = rabbitmq::topology_differences(settings).await.map_err(unreachable)?;
+    // It serves as it is, and may be bounded by a policy: `landfall doctor` looks at that.
+    differences.retain(|difference| !matches!(difference.problem, Problem::Bound { .. }));
     if let Some(url) = &config.queue_management_url {
         let unbound = async { Management::new(url)?.unbound(settings).await };
         let unbound = unbound.await.context("ask RabbitMQ's management API for bindings")?;
@@ -95,6 +97,7 @@ fn but_for_bindings(config: &Config) -> &'static str {
 fn list(differences: &[Difference]) -> String {
     let line = |difference: &Difference| match &difference.problem {
         Problem::Missing => format!("  - {} is missing", difference.object),
+        Problem::Bound { .. } => format!("  - {} is there with another bound", difference.object),
         Problem::Differs(how) => {
             format!("  - {} is there with other arguments ({how}); delete it once it is empty", difference.object)
         }

@@ -52,6 +52,7 @@ impl Config {
                     ("reject", StalePolicy::Reject),
                 ],
             ),
+            queue_max: check.parsed("queue_max", units::lane_bytes),
             quarantine_max: check.parsed("quarantine_max", units::bytes),
             quarantine_keep: check.parsed("quarantine_keep", units::duration),
             max_body: check.parsed("max_body", units::bytes),

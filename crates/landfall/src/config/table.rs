@@ -31,6 +31,11 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "`embedded` (default), or amqp://…, amqps://…; for a cluster the URLs of its nodes with commas between, tried in turn",
     ),
     plain("queue_prefix", Some("landfall"), "first part of every exchange and queue name"),
+    plain(
+        "queue_max",
+        Some("8GiB"),
+        "what each lane of the queue holds at most; more is answered 503 until it is worked off. RabbitMQ's queues get it when they are made",
+    ),
     secret(
         "queue_management_url",
         "RabbitMQ's management API, as in http://user:password@rabbitmq:15672; `doctor` and `topology` ask it what AMQP does not tell",

@@ -20,6 +20,16 @@ pub(crate) fn bytes(text: &str) -> Result<usize, String> {
     Ok((number * factor) as usize)
 }
 
+/// What a lane holds: room for more than one delivery, or every other would be refused.
+pub(crate) fn lane_bytes(text: &str) -> Result<u64, String> {
+    const MIN: usize = 1_024 * 1_024;
+    let bytes = bytes(text)?;
+    if bytes < MIN {
+        return Err(format!("`{text}` is too little for a lane of the queue: 1MiB is the least"));
+    }
+    Ok(bytes as u64)
+}
+
 /// `500ms`, `5m`, `14d`: a duration. A bare number is seconds.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = split(text)?;

@@ -1,12 +1,14 @@
 //! `/livez`, `/readyz`, `/metrics`: for machines, without a token.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
 use std::sync::atomic::Ordering;
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use actix_web::{HttpResponse, web};
 use adapters::queue::Depth;
+use adapters::queue::rabbitmq::RabbitSettings;
+use adapters::queue::rabbitmq::management::Management;
 use adapters::store::{Silences, Stats};
 use domain::delivery::Lane;
 use domain::identity::Status;
@@ -17,7 +19,7 @@ use terra::event::Kind;
 use tokio::time::Instant;
 
 use super::App;
-use crate::telemetry;
+use crate::{telemetry, wiring};
 
 /// The longest of Terra's names of providers has fewer.
 const PROVIDER_BYTES_MAX: usize = 32;
@@ -85,6 +87,8 @@ async fn answered<T>(asking: impl Future<Output = Option<T>>) -> Option<T> {
 #[derive(Default)]
 struct GaugesRead {
     last: Mutex<Option<Instant>>,
+    /// `None` where there is no broker, or nobody said where to ask it.
+    management: OnceLock<Option<(Management, RabbitSettings)>>,
     /// Status and provider of every connection gauge that was ever set: one that counts nothing any more must say 0.
     connections: Mutex<BTreeSet<(&'static str, String)>>,
     silent: Mutex<BTreeSet<(String, &'static str)>>,
@@ -103,7 +107,12 @@ async fn metrics(app: web::Data<App>, read: web::Data<GaugesRead>) -> HttpRespon
     if due {
         // A scrape must not hang because a service does: the last figures stay. And what one service keeps waiting says
         // nothing of the other: the queue has to be seen to grow where the database is silent.
-        let (stats, depths, ()) = tokio::join!(show_store(&app, &read), show_queue(&app), show_readiness(&app));
+        let (stats, depths, (), ()) = tokio::join!(
+            show_store(&app, &read),
+            show_queue(&app),
+            show_bytes_of_broker(&app, &read),
+            show_readiness(&app)
+        );
         for depth in depths.unwrap_or_default() {
             let retries = stats.as_ref().map_or(0, |stats| retries(stats, depth.lane));
             gauge!(telemetry::QUEUE_DEPTH, "lane" => depth.lane.label()).set((depth.jobs + retries) as f64);
@@ -127,8 +136,24 @@ async fn show_queue(app: &App) -> Option<Vec<Depth>> {
         let lane = depth.lane.label();
         gauge!(telemetry::QUEUE_WAITING, "lane" => lane).set(depth.jobs as f64);
         gauge!(telemetry::QUEUE_OLDEST, "lane" => lane).set(depth.oldest.unwrap_or_default().as_secs_f64());
+        gauge!(telemetry::QUEUE_MAX_BYTES, "lane" => lane).set(app.config.queue_max as f64);
+        if let Some(bytes) = depth.bytes {
+            gauge!(telemetry::QUEUE_BYTES, "lane" => lane).set(bytes as f64);
+        }
     }
     Some(depths)
+}
+
+/// AMQP tells messages, not their bytes.
+async fn show_bytes_of_broker(app: &App, read: &GaugesRead) {
+    let management = read.management.get_or_init(|| {
+        let settings = wiring::rabbit_settings(&app.config).ok()?;
+        Some((Management::new(app.config.queue_management_url.as_ref()?).ok()?, settings))
+    });
+    let Some((management, settings)) = management else { return };
+    for (lane, bytes) in answered(async { management.bytes(settings).await.ok() }).await.unwrap_or_default() {
+        gauge!(telemetry::QUEUE_BYTES, "lane" => lane.label()).set(bytes as f64);
+    }
 }
 
 async fn show_store(app: &App, read: &GaugesRead) -> Option<Stats> {

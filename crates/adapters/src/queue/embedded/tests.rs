@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::embedded::scratch::Scratch;
+use crate::queue::LANE_BYTES_MAX;
 
 fn job(kind: &str, number: u128) -> Job {
     job_of(kind, number, Bytes::from(vec![0; 16]))
@@ -34,7 +35,7 @@ fn job_of(kind: &str, number: u128, body: Bytes) -> Job {
 }
 
 fn open(scratch: &Scratch) -> EmbeddedQueue {
-    EmbeddedQueue::new(Embedded::open(scratch.path()).unwrap())
+    EmbeddedQueue::new(Embedded::open(scratch.path()).unwrap(), LANE_BYTES_MAX)
 }
 
 fn numbers(lease: &Lease) -> Vec<u128> {

@@ -117,7 +117,7 @@ async fn supervise(
     while !end.is_cancelled() {
         let Some(node) = nodes.next() else { return };
         let address = address_of(node);
-        match connect(node, &settings.prefix, purpose).await {
+        match connect(node, &settings, purpose).await {
             Ok(live) => {
                 if is_away {
                     info!("connected to the broker at {address} again ({purpose})");
@@ -150,12 +150,12 @@ async fn supervise(
     }
 }
 
-async fn connect(node: &AMQPUri, prefix: &str, purpose: &'static str) -> Result<Live, String> {
+async fn connect(node: &AMQPUri, settings: &RabbitSettings, purpose: &'static str) -> Result<Live, String> {
     let connecting = async {
         let name = format!("landfall {purpose}");
         let properties = ConnectionProperties::default().with_connection_name(name.into());
         let connection = Connection::connect_uri(node.clone(), properties).await?;
-        let missing = topology::missing(&connection, prefix).await;
+        let missing = topology::missing(&connection, settings).await;
         Ok::<_, lapin::Error>((connection, missing))
     };
     let (connection, missing) = match timeout(CONNECT_DEADLINE, connecting).await {

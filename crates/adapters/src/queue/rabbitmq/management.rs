@@ -16,7 +16,7 @@ use super::topology::{TopologyObject, describe_topology, lane_queue};
 
 /// What is asked of a queue, with its last ten minutes: RabbitMQ keeps these at 5 s each. Its first message's time is told
 /// of classic queues alone.
-const QUEUE: &str = "columns=type,members,online,messages,message_bytes,consumers,effective_policy_definition,\
+const QUEUE: &str = "columns=type,members,online,messages,message_bytes,consumers,arguments,effective_policy_definition,\
     messages_details.samples,message_stats.ack_details.samples\
     &lengths_age=600&lengths_incr=5&msg_rates_age=600&msg_rates_incr=5";
 
@@ -83,6 +83,8 @@ struct QueueRow {
     #[serde(default)]
     consumers: u64,
     #[serde(default)]
+    arguments: Arguments,
+    #[serde(default)]
     effective_policy_definition: Policy,
     #[serde(default)]
     messages_details: History,
@@ -94,6 +96,12 @@ struct QueueRow {
 #[serde(rename_all = "kebab-case")]
 struct Policy {
     max_length: Option<u64>,
+    max_length_bytes: Option<u64>,
+}
+
+#[derive(Default, Deserialize)]
+struct Arguments {
+    #[serde(rename = "x-max-length-bytes")]
     max_length_bytes: Option<u64>,
 }
 
@@ -155,10 +163,22 @@ impl Management {
         Ok(BrokerFacts { version, nodes: nodes.unwrap_or_default().into_iter().map(node).collect(), queues, unbound })
     }
 
+    /// What waits in each lane, in bytes: what AMQP does not tell.
+    pub async fn bytes(&self, settings: &RabbitSettings) -> Result<Vec<(Lane, u64)>, ManagementError> {
+        let mut all = Vec::new();
+        for lane in Lane::ALL {
+            let name = lane_queue(&settings.prefix, lane);
+            let path = ["queues", settings.virtual_host(), &name];
+            let row: Option<QueueRow> = self.get(&path, "columns=message_bytes").await?;
+            all.extend(row.map(|row| (lane, row.message_bytes)));
+        }
+        Ok(all)
+    }
+
     /// Bindings of ours that are not there, which AMQP cannot be asked for.
     pub async fn unbound(&self, settings: &RabbitSettings) -> Result<Vec<TopologyObject>, ManagementError> {
         let mut unbound = Vec::new();
-        for object in describe_topology(&settings.prefix) {
+        for object in describe_topology(settings) {
             let TopologyObject::Binding { exchange, queue, routing_key } = &object else { continue };
             let path = ["bindings", settings.virtual_host(), "e", exchange, "q", queue];
             let rows: Vec<BindingRow> = self.get(&path, "").await?.unwrap_or_default();
@@ -188,7 +208,7 @@ fn queue(name: String, row: QueueRow, counts: bool) -> Queue {
     let policy = &row.effective_policy_definition;
     Queue {
         messages_max: policy.max_length,
-        bytes_max: policy.max_length_bytes,
+        bytes_max: [policy.max_length_bytes, row.arguments.max_length_bytes].into_iter().flatten().min(),
         samples: if counts {
             samples(row.messages_details.samples, row.message_stats.ack_details.samples)
         } else {

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use lapin::uri::AMQPUri;
 
+use crate::queue::LANE_BYTES_MAX;
+
 /// A dead peer is noticed after two of these.
 const HEARTBEAT_SECONDS: u16 = 5;
 
@@ -25,6 +27,8 @@ pub struct RabbitSettings {
     pub channels_per_lane: usize,
     /// Bytes of all jobs that wait to be confirmed; above, publishing is refused at once.
     pub waiting_bytes_max: u32,
+    /// What the queue of a lane holds at most, where we make it.
+    pub lane_bytes_max: u64,
 }
 
 /// The URL itself is not repeated: it may hold a password.
@@ -60,6 +64,7 @@ impl RabbitSettings {
             publish_timeout: Duration::from_secs(3),
             channels_per_lane: 8,
             waiting_bytes_max: 128 * 1_024 * 1_024,
+            lane_bytes_max: LANE_BYTES_MAX,
         })
     }
 

@@ -6,6 +6,7 @@ use domain::delivery::Lane;
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, Connection, ConnectionProperties, ErrorKind, ExchangeKind};
+use tracing::warn;
 
 use super::super::QueueError;
 use super::{ASK_DEADLINE, RabbitSettings, unavailable, within};
@@ -15,6 +16,9 @@ const DELIVERY_LIMIT: i64 = 100;
 
 /// The dead queue keeps what was looked at and left there; without a limit of its own RabbitMQ 4 would drop it after 20.
 const DEAD_DELIVERY_LIMIT: i64 = 1_000_000;
+
+/// What bounds a queue; with `reject-publish` more is refused.
+const BOUND: &str = "x-max-length-bytes";
 
 const NOT_FOUND: u16 = 404;
 const PRECONDITION_FAILED: u16 = 406;
@@ -52,6 +56,10 @@ pub enum Problem {
     Missing,
     /// It is there with other arguments; the broker's words. Only deleting and making it anew helps.
     Differs(String),
+    /// A lane's queue was made with another bound, or none. It serves as it is; a policy can bound it.
+    Bound {
+        bytes_max: Option<u64>,
+    },
 }
 
 pub(super) fn deliveries_exchange(prefix: &str) -> String {
@@ -72,7 +80,8 @@ pub(super) fn dead_queue(prefix: &str) -> String {
 
 /// Everything we need on the broker, in the order in which it can be made. No alternate exchange: it would turn an
 /// unroutable job into a confirmed one.
-pub fn describe_topology(prefix: &str) -> Vec<TopologyObject> {
+pub fn describe_topology(settings: &RabbitSettings) -> Vec<TopologyObject> {
+    let prefix = &settings.prefix;
     let dead = dead_queue(prefix);
     let quorum = ("x-queue-type", "quorum".to_owned());
     let mut objects = vec![
@@ -91,6 +100,7 @@ pub fn describe_topology(prefix: &str) -> Vec<TopologyObject> {
             ("x-dead-letter-routing-key", dead.clone()),
             ("x-dead-letter-strategy", "at-least-once".into()),
             ("x-overflow", "reject-publish".into()),
+            (BOUND, settings.lane_bytes_max.to_string()),
         ];
         objects.push(TopologyObject::Queue { name: lane_queue(prefix, lane), arguments });
     }
@@ -104,18 +114,20 @@ pub fn describe_topology(prefix: &str) -> Vec<TopologyObject> {
     objects
 }
 
-/// Makes what is missing. What is there with other arguments is left alone and reported.
+/// Makes what is missing. What is there with other arguments is left alone and reported; a lane's queue that differs in
+/// its bound alone will do.
 pub async fn apply_topology(settings: &RabbitSettings) -> Result<(), QueueError> {
     let connection = connect(settings).await?;
-    for object in describe_topology(&settings.prefix) {
-        let declaring = async {
-            let channel = connection.create_channel().await.map_err(unavailable)?;
-            declare(&channel, &object, false).await.map_err(|error| match refusal(&error) {
-                Some((_, text)) => QueueError::Topology(format!("{object}: {text}")),
-                None => unavailable(error),
-            })
-        };
-        within(ASK_DEADLINE, "declare the topology", declaring).await?;
+    for object in describe_topology(settings) {
+        match within(ASK_DEADLINE, "declare the topology", try_to_declare(&connection, &object)).await? {
+            None => {}
+            Some(Problem::Bound { bytes_max }) => {
+                let bound = bytes_max.map_or_else(|| "no bound".into(), |bytes| format!("a bound of {bytes} bytes"));
+                warn!("{object} is there with {bound} of its own: `landfall doctor` says how to set one");
+            }
+            Some(Problem::Differs(text)) => return Err(QueueError::Topology(format!("{object}: {text}"))),
+            Some(Problem::Missing) => return Err(QueueError::Topology(format!("{object}: it was not made"))),
+        }
     }
     Ok(())
 }
@@ -124,7 +136,7 @@ pub async fn apply_topology(settings: &RabbitSettings) -> Result<(), QueueError>
 pub async fn topology_differences(settings: &RabbitSettings) -> Result<Vec<Difference>, QueueError> {
     let connection = connect(settings).await?;
     let mut differences = Vec::new();
-    for object in describe_topology(&settings.prefix) {
+    for object in describe_topology(settings) {
         if matches!(object, TopologyObject::Binding { .. }) {
             continue;
         }
@@ -137,10 +149,10 @@ pub async fn topology_differences(settings: &RabbitSettings) -> Result<Vec<Diffe
 }
 
 /// Names what is missing, without changing anything.
-pub(super) async fn missing(connection: &Connection, prefix: &str) -> Result<Vec<String>, QueueError> {
+pub(super) async fn missing(connection: &Connection, settings: &RabbitSettings) -> Result<Vec<String>, QueueError> {
     let mut missing = Vec::new();
     let mut channel = connection.create_channel().await.map_err(unavailable)?;
-    for object in describe_topology(prefix) {
+    for object in describe_topology(settings) {
         let Err(error) = declare(&channel, &object, true).await else { continue };
         if refusal(&error).is_none() {
             return Err(unavailable(error));
@@ -202,9 +214,8 @@ async fn connect(settings: &RabbitSettings) -> Result<Connection, QueueError> {
 
 /// Looks first, so that comparing makes nothing; then declares anew, which the broker refuses if arguments differ.
 async fn compare(connection: &Connection, object: &TopologyObject) -> Result<Option<Problem>, QueueError> {
-    for passive in [true, false] {
-        let channel = connection.create_channel().await.map_err(unavailable)?;
-        let Err(error) = declare(&channel, object, passive).await else { continue };
+    let channel = connection.create_channel().await.map_err(unavailable)?;
+    if let Err(error) = declare(&channel, object, true).await {
         return match refusal(&error) {
             Some((NOT_FOUND, _)) => Ok(Some(Problem::Missing)),
             Some((PRECONDITION_FAILED, text)) => Ok(Some(Problem::Differs(text))),
@@ -212,7 +223,43 @@ async fn compare(connection: &Connection, object: &TopologyObject) -> Result<Opt
             None => Err(unavailable(error)),
         };
     }
-    Ok(None)
+    try_to_declare(connection, object).await
+}
+
+/// Declares an object. The broker compares one argument after another and names the first that differs: a queue that is
+/// there with another bound is declared once more with that one, to see whether all else fits.
+async fn try_to_declare(connection: &Connection, object: &TopologyObject) -> Result<Option<Problem>, QueueError> {
+    let mut object = object.clone();
+    let mut bound = None;
+    loop {
+        let channel = connection.create_channel().await.map_err(unavailable)?;
+        let Err(error) = declare(&channel, &object, false).await else { return Ok(bound) };
+        let text = match refusal(&error) {
+            Some((PRECONDITION_FAILED, text)) => text,
+            Some((_, text)) => return Err(QueueError::Topology(format!("{object}: {text}"))),
+            None => return Err(unavailable(error)),
+        };
+        let (TopologyObject::Queue { arguments, .. }, Some(bytes_max), None) = (&mut object, bound_of(&text), &bound)
+        else {
+            return Ok(Some(Problem::Differs(text)));
+        };
+        arguments.retain(|(name, _)| *name != BOUND);
+        arguments.extend(bytes_max.map(|bytes| (BOUND, bytes.to_string())));
+        bound = Some(Problem::Bound { bytes_max });
+    }
+}
+
+/// The bound that a queue has, if the broker says that this is where it differs.
+///
+/// - Shapes: `… inequivalent arg 'x-max-length-bytes' for queue … received … but current is none`, or `… but current is
+///   the value '1024' of type 'long'`.
+fn bound_of(text: &str) -> Option<Option<u64>> {
+    text.split_once(&format!("inequivalent arg '{BOUND}'"))?;
+    let (_, current) = text.rsplit_once("but current is ")?;
+    if current.starts_with("none") {
+        return Some(None);
+    }
+    current.split('\'').nth(1)?.parse().ok().map(Some)
 }
 
 /// Declares an object, or with `passive` only looks for it. A binding can only be made.
