@@ -7,6 +7,9 @@ use serde_json::{Value, json};
 use crate::erase_waiting::become_one_of;
 use crate::harness::{Engine, Options, TestApp, eventually, terra_says};
 
+#[cfg(feature = "services")]
+mod slow;
+
 crate::on_every_engine!(a_full_lane_is_answered_503_at_once_and_takes_again_once_it_is_worked_off);
 
 const QUEUE_MAX: f64 = 1_048_576.0;

@@ -56,6 +56,9 @@ pub enum StoreError {
     /// Lost a race for locks: do the same again at once.
     #[error("the store asks to try again")]
     Contention,
+    /// The store lives, and gave one statement up because it took too long: less at once may do.
+    #[error("a statement took too long")]
+    TooSlow,
     /// A row breaks a rule of the schema: doing it again will not help.
     #[error("the store refused a row: {constraint}")]
     Rejected { constraint: String },

@@ -25,6 +25,8 @@ pub enum Failure {
     Crashed,
     /// The store refused a row; the constraint's name says which rule it broke.
     Rejected { constraint: String },
+    /// The store gave it up, though it was alone: its statement took longer than any may.
+    TooSlow,
     /// The bytes cannot be had: the payload store does not know the pointer, or they do not match their digest.
     PayloadLost,
 }
@@ -36,6 +38,7 @@ impl Failure {
             Failure::Panicked => "panicked".into(),
             Failure::Crashed => "crashed".into(),
             Failure::Rejected { constraint } => format!("rejected:{constraint}"),
+            Failure::TooSlow => "too_slow".into(),
             Failure::PayloadLost => "payload_lost".into(),
         }
     }
@@ -91,6 +94,14 @@ mod tests {
             settle(&failure, ATTEMPTS_MAX, ATTEMPTS_MAX, now, 0.5),
             Settlement::Dead { reason: "rejected:activity_check".into() }
         );
+    }
+
+    #[test]
+    fn what_is_too_slow_is_tried_as_often_as_anything_else() {
+        let now = Timestamp::UNIX_EPOCH;
+        let settled = |attempt| settle(&Failure::TooSlow, attempt, ATTEMPTS_MAX, now, 0.5);
+        assert!(matches!(settled(ATTEMPTS_MAX - 1), Settlement::RetryAt(at) if at > now));
+        assert_eq!(settled(ATTEMPTS_MAX), Settlement::Dead { reason: "too_slow".into() });
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The loop: lease, plan, apply, settle.
 //!
 //! A batch is one transaction. If the store refuses it, it is halved until the one delivery that is at fault stands
-//! alone: that one is retried later and in the end a dead letter, the others are not harmed. If the store is away,
+//! alone: that one is retried later and in the end a dead letter, the others are not harmed. The same where the store
+//! lives and takes too long over it, in smaller parts, for each try costs as long. If the store is away,
 //! nothing is settled and no attempt is burnt: the worker waits, and the queue keeps what it has not acknowledged.
 
 mod prepare;
@@ -39,6 +40,10 @@ const BATCH_BYTES_MAX: u64 = 16 * 1024 * 1024;
 pub(crate) const PAUSE_FIRST: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 const CONTENTION_MAX: u32 = 20;
+/// A store that is well answers the simplest question so soon.
+const WELL_WITHIN: Duration = Duration::from_secs(1);
+/// Parts of a batch over which the store took too long: with these three tries find the one among 256, not nine.
+const SLOW_PARTS: usize = 16;
 
 /// What planning needs to know, as of now.
 pub(crate) fn context(ports: &Ports, config: &Config) -> Context {
@@ -164,8 +169,14 @@ pub(crate) async fn give_up(
 
 /// Applies what was planned elsewhere.
 pub(crate) async fn apply_one(prepared: Prepared, ports: &Ports, stop: &CancellationToken) {
-    if let Ok(Err(constraint)) = apply(&[prepared], ports, stop).await {
-        error!(constraint, "the store refused a plan of our own");
+    let batch = [prepared];
+    let mut pause = PAUSE_FIRST;
+    while !stop.is_cancelled() {
+        match apply(&batch, ports, stop).await {
+            Ok(Err(Failure::TooSlow)) => wait(&mut pause, stop).await,
+            Ok(Err(failure)) => return error!(reason = failure.reason(), "the store refused a plan of our own"),
+            Ok(Ok(())) | Err(Stopped) => return,
+        }
     }
 }
 
@@ -219,7 +230,7 @@ pub(crate) async fn apply_all(
     Ok(failed)
 }
 
-/// Applies what is prepared; answers what the store refused, each of it alone.
+/// Applies what is prepared; answers what the store refused or took too long over, each of it alone.
 async fn apply_batch(batch: Batch, ports: &Ports, stop: &CancellationToken) -> Result<Vec<Failed>, Stopped> {
     let mut failed = Vec::new();
     // A stack of batches instead of recursion: halves of a refused batch go back on it.
@@ -230,15 +241,16 @@ async fn apply_batch(batch: Batch, ports: &Ports, stop: &CancellationToken) -> R
         }
         match apply(&batch.prepared, ports, stop).await? {
             Ok(()) => {}
-            Err(constraint) if batch.prepared.len() == 1 => {
+            Err(failure) if batch.prepared.len() == 1 => {
                 failed.extend(batch.jobs.into_iter().zip(batch.prepared).map(|(job, ready)| Failed {
                     job,
                     attempt: ready.attempt,
-                    failure: Failure::Rejected { constraint: constraint.clone() },
+                    failure: failure.clone(),
                     documents: ready.unneeded_documents(),
                 }));
             }
-            Err(_) => batches.extend(batch.halves()),
+            Err(Failure::TooSlow) => batches.extend(batch.parts(SLOW_PARTS)),
+            Err(_) => batches.extend(batch.parts(2)),
         }
     }
     Ok(failed)
@@ -260,15 +272,21 @@ impl Batch {
         self.prepared.push(prepared);
     }
 
-    fn halves(mut self) -> [Batch; 2] {
-        let at = self.jobs.len() / 2;
-        let second = Batch { jobs: self.jobs.split_off(at), prepared: self.prepared.split_off(at), bytes: 0 };
-        [self, second]
+    /// At most so many, of nearly the same size.
+    fn parts(mut self, count: usize) -> Vec<Batch> {
+        let size = self.jobs.len().div_ceil(count).max(1);
+        let mut parts = Vec::with_capacity(count);
+        while self.jobs.len() > size {
+            let at = self.jobs.len() - size;
+            parts.push(Batch { jobs: self.jobs.split_off(at), prepared: self.prepared.split_off(at), bytes: 0 });
+        }
+        parts.push(self);
+        parts
     }
 }
 
-/// Applies a batch; the inner error is the constraint that refused it.
-async fn apply(batch: &[Prepared], ports: &Ports, stop: &CancellationToken) -> Result<Result<(), String>, Stopped> {
+/// Applies a batch; the inner error is what is wrong with it, or with one of it.
+async fn apply(batch: &[Prepared], ports: &Ports, stop: &CancellationToken) -> Result<Result<(), Failure>, Stopped> {
     let mut pause = PAUSE_FIRST;
     let mut contentions = 0;
     loop {
@@ -281,9 +299,13 @@ async fn apply(batch: &[Prepared], ports: &Ports, stop: &CancellationToken) -> R
                 ports.events_waiting.notify_waiters();
                 return Ok(Ok(()));
             }
-            Err(StoreError::Rejected { constraint }) => return Ok(Err(constraint)),
+            Err(StoreError::Rejected { constraint }) => return Ok(Err(Failure::Rejected { constraint })),
             Err(StoreError::Contention) if contentions < CONTENTION_MAX => contentions += 1,
             Err(error) => {
+                // Where nothing else gets through either, it is the store that is in trouble, and no delivery's fault.
+                if matches!(error, StoreError::TooSlow) && is_well(ports).await {
+                    return Ok(Err(Failure::TooSlow));
+                }
                 warn!(%error, "the store is away; deliveries wait in the queue");
                 wait(&mut pause, stop).await;
                 if stop.is_cancelled() {
@@ -292,6 +314,10 @@ async fn apply(batch: &[Prepared], ports: &Ports, stop: &CancellationToken) -> R
             }
         }
     }
+}
+
+async fn is_well(ports: &Ports) -> bool {
+    tokio::time::timeout(WELL_WITHIN, ports.store.ping()).await.is_ok_and(|answer| answer.is_ok())
 }
 
 async fn record_failure(

@@ -52,7 +52,8 @@ impl Class {
             | "payload_waits"
             | "payload_gone"
             | "payload_not_downloaded"
-            | "too_old" => Class::Transient,
+            | "too_old"
+            | "too_slow" => Class::Transient,
             "missing_user" => Class::Identity,
             rule if IDENTITY_TABLES.iter().any(|table| rule.starts_with(table)) => Class::Identity,
             _ => Class::Contract,
@@ -84,6 +85,7 @@ mod tests {
         check("rejected:panicked", Class::Poison);
         check("payload_lost", Class::Transient);
         check("too_old", Class::Transient);
+        check("too_slow", Class::Transient);
         check("missing_user", Class::Identity);
         check("rejected:alias_status_check", Class::Identity);
         check("rejected:activity_check", Class::Contract);

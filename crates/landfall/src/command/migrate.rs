@@ -81,6 +81,7 @@ fn reachable(error: StoreError) -> anyhow::Error {
             Unreachable(format!("the database is not reachable ({what}); check LANDFALL_STORE_URL")).into()
         }
         StoreError::Contention
+        | StoreError::TooSlow
         | StoreError::Rejected { .. }
         | StoreError::Incompatible(_)
         | StoreError::Damaged(_)

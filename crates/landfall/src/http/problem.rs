@@ -116,6 +116,10 @@ impl From<StoreError> for Problem {
             StoreError::Contention => {
                 Problem::unavailable("store_busy", "others changed the same rows; send the request again")
             }
+            StoreError::TooSlow => {
+                warn!("the store gave up a request of the API that took too long");
+                Problem::unavailable("store_unavailable", "the store took too long; ask for less at once")
+            }
             StoreError::BadCursor => Problem::new(
                 StatusCode::BAD_REQUEST,
                 "bad_cursor",

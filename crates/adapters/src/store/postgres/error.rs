@@ -48,6 +48,8 @@ fn of_server(refusal: &DbError) -> StoreError {
     let code = refusal.code().code();
     match (&code[..2], code) {
         ("40", _) | (_, "55P03") => StoreError::Contention,
+        // By the limit of a statement. Those for locks are shorter, and end it as lost races before.
+        (_, "57014") => StoreError::TooSlow,
         ("21" | "22" | "23" | "54", _) => StoreError::Rejected { constraint: broken_rule(refusal) },
         ("0A" | "26" | "42" | "3F", _) => StoreError::Incompatible(named(refusal)),
         // Connection, authorization, missing database, read-only, resources, shutdown, time-outs, and all the rest.

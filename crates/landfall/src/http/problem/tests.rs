@@ -17,6 +17,7 @@ fn check(problem: impl Into<Problem>, status: u16, code: &str) -> Problem {
 fn every_failure_of_the_store_has_its_own_code() {
     check(StoreError::Unavailable("db:5432 refused".into()), 503, "store_unavailable");
     check(StoreError::Contention, 503, "store_busy");
+    check(StoreError::TooSlow, 503, "store_unavailable");
     check(StoreError::BadCursor, 400, "bad_cursor");
     check(StoreError::Incompatible("9".into()), 503, "schema_unfit");
     check(StoreError::Rejected { constraint: "alias_pkey".into() }, 500, "internal");
