@@ -183,6 +183,7 @@ mod reference_is_the_user {
         dead::dead_letters_are_grouped_by_their_cause,
         dead::deliveries_are_chosen_by_what_they_are,
         dead::discarded_dead_letters_are_none_and_are_remembered,
+        dead::the_audit_ends_with_its_time,
         dead::the_audit_pages_newest_first_and_is_filtered,
         replay::what_is_discarded_during_a_run_is_left_out,
         replay::what_was_processed_is_replayed_without_a_second_effect,

@@ -59,6 +59,7 @@ pub(crate) struct Config {
     pub(crate) download_hosts: Vec<AllowedHost>,
     pub(crate) backfill_stall: Duration,
     pub(crate) retention_deliveries: Duration,
+    pub(crate) retention_audit: Duration,
     pub(crate) on_deauth: OnDeauth,
     /// Access to Terra's own log of deliveries.
     pub(crate) terra_admin_token: Option<SecretString>,

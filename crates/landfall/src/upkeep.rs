@@ -53,6 +53,7 @@ async fn clean(ports: &Ports, config: &Config) {
     if let Err(error) = ports.store.upkeep(ports.clock.now(), config.retention_deliveries).await {
         warn!(%error, "the upkeep failed; it is tried again later");
     }
+    forget_audits(ports, config).await;
     drop_bodies(ports, config).await;
     match ports.payloads.stored(PAYLOADS_COUNTED_MAX).await {
         Ok((objects, bytes)) => {
@@ -60,6 +61,16 @@ async fn clean(ports: &Ports, config: &Config) {
             gauge!(telemetry::PAYLOADS_BYTES).set(bytes as f64);
         }
         Err(error) => warn!(%error, "could not count what the payload store holds"),
+    }
+}
+
+async fn forget_audits(ports: &Ports, config: &Config) {
+    let keep = SignedDuration::try_from(config.retention_audit).unwrap_or(SignedDuration::MAX);
+    let Ok(end) = ports.clock.now().checked_sub(keep) else { return };
+    match ports.store.forget_audits(end).await {
+        Ok(0) => {}
+        Ok(entries) => info!(entries, "forgot entries of the audit that have had their time"),
+        Err(error) => warn!(%error, "could not forget old entries of the audit; tried again later"),
     }
 }
 

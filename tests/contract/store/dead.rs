@@ -147,6 +147,23 @@ pub(crate) async fn discarded_dead_letters_are_none_and_are_remembered(store: &d
     assert_eq!((revived.outcome, revived.discarded_by), (LedgerOutcome::Processed, None));
 }
 
+pub(crate) async fn the_audit_ends_with_its_time(store: &dyn Store) {
+    let entry =
+        |subject: &str| Audit { actor: "ops".into(), action: "looked", subject: subject.into(), detail: json!({}) };
+    for second in [10, 20, 30] {
+        store.audit(&entry(&format!("{second}")), at(second)).await.unwrap();
+    }
+    let left = async || {
+        let left = store.audits(&AuditFilter::default(), &everything()).await.unwrap().items;
+        left.into_iter().map(|entry| entry.subject).collect::<Vec<_>>()
+    };
+    assert_eq!(store.forget_audits(at(10)).await.unwrap(), 0);
+    assert_eq!(store.forget_audits(at(30)).await.unwrap(), 2);
+    assert_eq!(left().await, ["30"], "what is newer stays");
+    assert_eq!(store.forget_audits(at(100)).await.unwrap(), 1);
+    assert!(left().await.is_empty());
+}
+
 pub(crate) async fn the_audit_pages_newest_first_and_is_filtered(store: &dyn Store) {
     let entry = |actor: &str, action: &'static str, subject: &str| Audit {
         actor: actor.into(),

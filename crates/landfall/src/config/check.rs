@@ -69,6 +69,7 @@ impl Config {
             download_hosts: check.download_hosts(),
             backfill_stall: check.parsed("backfill_stall", units::duration),
             retention_deliveries: check.parsed("retention_deliveries", units::duration),
+            retention_audit: check.parsed("retention_audit", units::duration),
             on_deauth: check.parsed("on_deauth", on_deauth),
             terra_admin_token: check.optional("terra_admin_token").map(SecretString::from),
             delivery_attempts: check.parsed("delivery_attempts", at_least_one),

@@ -106,6 +106,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     ),
     plain("backfill_stall", Some("10m"), "nothing new for so long: what is missing is asked for again"),
     plain("retention_deliveries", Some("14d"), "raw deliveries; records live until erased"),
+    plain("retention_audit", Some("2192d"), "who did what; six years, for which the law may want it kept"),
     plain(
         "delivery_attempts",
         Some("12"),

@@ -14,6 +14,15 @@ pub(super) fn write(connection: &Connection, entry: &Audit, now: Timestamp) -> R
     Ok(())
 }
 
+pub(super) const FORGOTTEN_AT_ONCE: u32 = 500;
+
+/// Looks at the oldest alone: entries are numbered in the order of their times, but for what a clock did that was wrong.
+pub(super) fn forget(connection: &Connection, end: Timestamp) -> Result<u64, StoreError> {
+    const FORGET: &str = "
+        DELETE FROM audit WHERE id IN (SELECT id FROM (SELECT id, at FROM audit ORDER BY id LIMIT ?2) WHERE at < ?1)";
+    Ok(connection.prepare_cached(FORGET)?.execute(params![ms(end), FORGOTTEN_AT_ONCE])? as u64)
+}
+
 /// Newest first.
 pub(super) fn list(
     connection: &Connection,

@@ -16,6 +16,17 @@ pub(super) async fn write(db: &Db, entry: &Audit, now: Timestamp) -> Result<(), 
     Ok(())
 }
 
+pub(super) const FORGOTTEN_AT_ONCE: i64 = 5_000;
+
+/// Looks at the oldest alone: entries are numbered in the order of their times, but for what a clock did that was wrong.
+const FORGET: &str = "
+DELETE FROM audit
+ WHERE id = ANY (ARRAY(SELECT id FROM (SELECT id, at FROM audit ORDER BY id LIMIT $2) AS oldest WHERE at < $1))";
+
+pub(super) async fn forget(db: &Db, end: Timestamp) -> Result<u64, StoreError> {
+    db.execute(FORGET, &[&end, &FORGOTTEN_AT_ONCE]).await
+}
+
 const LIST: &str = "
 SELECT id, at, actor, action, subject, detail
   FROM audit

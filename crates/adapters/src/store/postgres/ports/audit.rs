@@ -13,6 +13,17 @@ impl Audits for PostgresStore {
         single!(self, |db| audit::write(db, &entry, now))
     }
 
+    async fn forget_audits(&self, end: Timestamp) -> Result<u64, StoreError> {
+        let mut gone = 0;
+        loop {
+            let now_gone = single!(self, |db| audit::forget(db, end))?;
+            gone += now_gone;
+            if now_gone < audit::FORGOTTEN_AT_ONCE.unsigned_abs() {
+                return Ok(gone);
+            }
+        }
+    }
+
     async fn audits(&self, filter: &AuditFilter, page: &Page) -> Result<Listing<AuditView>, StoreError> {
         let (filter, page) = (filter.clone(), page.clone());
         single!(self, |db| audit::list(db, &filter, &page))
