@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 
 use crate::harness::dice::Dice;
 use crate::harness::load::Load;
+use crate::harness::poison::POISON;
 use crate::harness::process::Process;
 use crate::harness::proxy::Proxy;
 use crate::harness::servers::Servers;
 use crate::harness::volume::Volume;
 use crate::harness::{Engine, Options, TestApp, eventually, now_seconds, rounds, terra_says, within};
+use crate::stored_payloads::Away;
 
 /// Workers are at work again so soon after the database answers.
 const RESUMED_WITHIN: Duration = Duration::from_secs(5);
@@ -159,5 +161,47 @@ async fn f16_a_full_volume_of_the_database_stops_work_and_not_the_door() {
     assert_eq!(app.metric("landfall_dead_letters").await, 0.0, "a full disk burns no attempts");
     let (code, said) = Process::run(&["migrate", "status"], &app.settings).await;
     assert_eq!(code, 0, "{said}");
+    app.end().await;
+}
+
+/// Longer than a lease of what is tried again.
+const LONGER_THAN_A_LEASE: Duration = Duration::from_secs(20);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outage_that_outlasts_a_lease_counts_as_nobodys_death() {
+    let folder = tempfile::tempdir().unwrap();
+    let payloads = folder.path().join("payloads");
+    let options = Options::default().processes(&["receive,work,api", "work,api"]).through_proxies(true, true);
+    let options = options.set("LANDFALL_PAYLOADS_URL", payloads.display().to_string());
+    let options = options.set("LANDFALL_PAYLOADS_INLINE_MAX", "4KiB").set("LANDFALL_BACKFILL_DAYS", "0");
+    let mut app = TestApp::start_with(Engine::Cluster, options).await;
+    let proxies = app.proxies.take().unwrap();
+    until_processed(&app, "before").await;
+    app.poison().await;
+    let mut body = terra_says::activity(terra_says::user("terra-ann", Some("ann")), POISON, 5.0);
+    body["data"][0]["metadata"]["name"] = serde_json::json!("long ".repeat(2_000));
+    assert_eq!(app.send(&body, &[("x-terra-trace-id", "held")]).await, 200);
+    let row = || async { app.all("/v1/deliveries?trace_id=held").await.pop() };
+    let attempts = || async { row().await.map_or(0, |row| row["attempts"].as_u64().unwrap()) };
+    eventually("it is refused", || async { row().await.is_some_and(|row| row["outcome"] == "retry") }).await;
+
+    // Whoever takes it next holds it, for its body cannot be had.
+    let away = Away::take(payloads);
+    app.mend().await;
+    let before = attempts().await;
+    eventually("somebody holds it", || async { attempts().await == before + 1 }).await;
+    proxies.database.close();
+    tokio::time::sleep(LONGER_THAN_A_LEASE).await;
+    proxies.database.open();
+    for name in ["after", "and again", "and once more"] {
+        until_processed(&app, name).await;
+    }
+    assert_eq!(attempts().await, before + 1, "its holder lives");
+    away.back();
+    within(Duration::from_secs(30), "it takes effect", || async {
+        row().await.is_some_and(|row| row["outcome"] == "processed")
+    })
+    .await;
+    assert_eq!(attempts().await, before + 1, "in the try of that holder");
     app.end().await;
 }

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::config::Config;
-use crate::retrying;
+use crate::retrying::{self, Absence};
 use crate::telemetry;
 use crate::wiring::Ports;
 use crate::worker::{self, Stopped, chance};
@@ -39,16 +39,17 @@ const AGAIN_MAX: SignedDuration = SignedDuration::from_secs(20);
 pub(crate) const WAITING: &str = "payload_waits";
 
 pub(crate) async fn run(ports: Ports, config: Arc<Config>, stop: CancellationToken) {
+    let mut absence = Absence::default();
     while !stop.is_cancelled() {
-        let due = retrying::due(RetryOf::Download, LEASE, AT_ONCE, &ports).await;
+        let due = retrying::due(RetryOf::Download, LEASE, AT_ONCE, &ports, &mut absence).await;
         let mut is_idle = due.is_empty();
         let ids = retrying::ids(&due);
         let all = join_all(due.into_iter().map(|retry| one(retry, &ports, &config, &stop)));
-        retrying::hold_on(&ids, LEASE, &ports, &stop, async { drop(all.await) }).await;
-        if let Some(suspect) = retrying::suspect(RetryOf::Download, LEASE, &ports).await {
+        retrying::hold_on(&ids, LEASE, &ports, &stop, &mut absence, async { drop(all.await) }).await;
+        if let Some(suspect) = retrying::suspect(RetryOf::Download, LEASE, &ports, &mut absence).await {
             is_idle = false;
             let id = [suspect.job.delivery.id];
-            retrying::hold_on(&id, LEASE, &ports, &stop, one(suspect, &ports, &config, &stop)).await;
+            retrying::hold_on(&id, LEASE, &ports, &stop, &mut absence, one(suspect, &ports, &config, &stop)).await;
         }
         if is_idle {
             tokio::select! {

@@ -3,6 +3,9 @@
 //! A worker that dies takes what it held with it, whichever of it was the cause. So what was held before is written
 //! into the ledger, counted before it is tried, and tried alone once a worker died in the middle of a try: a delivery
 //! that kills whoever works it ends as a dead letter, and nothing beside it does.
+//!
+//! A lease that ran out while the store was away says nothing of its holder, who could not renew it. So after an outage
+//! nobody is taken for dead until all who live have had their time to say so.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -12,6 +15,7 @@ use adapters::store::{Retry, RetryOf};
 use domain::id::DeliveryId;
 use domain::settle::{CRASHES_MAX, Failure};
 use jiff::SignedDuration;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
@@ -32,16 +36,50 @@ const LEASE: SignedDuration = SignedDuration::from_secs(15);
 /// Renewals of a lease before it would run out.
 const RENEWALS: u32 = 3;
 
+/// An outage that is shorter leaves every lease a renewal that comes in time.
+const NOTICED: Duration = Duration::from_secs(5);
+
+/// For how long a renewal may still hang that was begun before the store was back.
+const HANGS_MAX: Duration = Duration::from_secs(20);
+
+/// How long the store was away, as far as we noticed.
+#[derive(Default)]
+pub(crate) struct Absence {
+    /// The beginning of the first of our questions that it has not answered.
+    since: Option<Instant>,
+    over: Option<Instant>,
+}
+
+impl Absence {
+    /// Of a question that was put at `begun` and has come back now.
+    fn note(&mut self, is_answered: bool, begun: Instant, now: Instant) {
+        let since = *self.since.get_or_insert(begun);
+        if is_answered {
+            self.since = None;
+            if now.duration_since(since) >= NOTICED {
+                self.over = Some(now);
+            }
+        }
+    }
+
+    /// Whether everybody who lives has had the time to renew a lease of such a length.
+    fn is_long_over(&self, hidden: SignedDuration, now: Instant) -> bool {
+        let enough = hidden.unsigned_abs() / RENEWALS + HANGS_MAX;
+        self.since.is_none() && self.over.is_none_or(|over| now.duration_since(over) > enough)
+    }
+}
+
 pub(crate) async fn run(ports: Ports, config: Arc<Config>, stop: CancellationToken) {
+    let mut absence = Absence::default();
     while !stop.is_cancelled() {
-        let together = due(RetryOf::Work, LEASE, PER_ROUND, &ports).await;
+        let together = due(RetryOf::Work, LEASE, PER_ROUND, &ports, &mut absence).await;
         let mut is_idle = together.is_empty();
         let numbered = |Retry { job, attempts, .. }: Retry| (job, attempts);
         let ids = ids(&together);
         let jobs = together.into_iter().map(numbered).collect();
-        hold_on(&ids, LEASE, &ports, &stop, worker::work_all(jobs, &ports, &config, &stop)).await;
+        hold_on(&ids, LEASE, &ports, &stop, &mut absence, worker::work_all(jobs, &ports, &config, &stop)).await;
         // Leased only now: it must not count as a try of this one if the others end us.
-        if let Some(alone) = suspect(RetryOf::Work, LEASE, &ports).await {
+        if let Some(alone) = suspect(RetryOf::Work, LEASE, &ports, &mut absence).await {
             is_idle = false;
             let id = [alone.job.delivery.id];
             let work = async {
@@ -51,7 +89,7 @@ pub(crate) async fn run(ports: Ports, config: Arc<Config>, stop: CancellationTok
                 }
                 worker::work_all(vec![numbered(alone)], &ports, &config, &stop).await;
             };
-            hold_on(&id, LEASE, &ports, &stop, work).await;
+            hold_on(&id, LEASE, &ports, &stop, &mut absence, work).await;
         }
         if is_idle {
             tokio::select! {
@@ -74,6 +112,7 @@ pub(crate) async fn hold_on(
     hidden: SignedDuration,
     ports: &Ports,
     stop: &CancellationToken,
+    absence: &mut Absence,
     work: impl Future<Output = ()>,
 ) {
     let mut work = pin!(work);
@@ -82,7 +121,10 @@ pub(crate) async fn hold_on(
             () = &mut work => break,
             () = tokio::time::sleep(hidden.unsigned_abs() / RENEWALS) => {}
         }
-        if let Err(error) = ports.store.renew_retries(deliveries, ports.clock.now() + hidden).await {
+        let begun = Instant::now();
+        let renewed = ports.store.renew_retries(deliveries, ports.clock.now() + hidden).await;
+        absence.note(renewed.is_ok(), begun, Instant::now());
+        if let Err(error) = renewed {
             warn!(%error, "cannot renew the lease of deliveries in work");
         }
     }
@@ -94,18 +136,36 @@ pub(crate) async fn hold_on(
 }
 
 /// Takes deliveries that may be tried together.
-pub(crate) async fn due(of: RetryOf, hidden: SignedDuration, limit: u32, ports: &Ports) -> Vec<Retry> {
-    let now = ports.clock.now();
-    ports.store.lease_retries(of, now, now + hidden, limit).await.unwrap_or_else(|error| {
+pub(crate) async fn due(
+    of: RetryOf,
+    hidden: SignedDuration,
+    limit: u32,
+    ports: &Ports,
+    absence: &mut Absence,
+) -> Vec<Retry> {
+    let (now, begun) = (ports.clock.now(), Instant::now());
+    let found = ports.store.lease_retries(of, now, now + hidden, limit).await;
+    absence.note(found.is_ok(), begun, Instant::now());
+    found.unwrap_or_else(|error| {
         warn!(%error, "cannot look for deliveries that are due again");
         Vec::new()
     })
 }
 
 /// Takes one that has to be alone.
-pub(crate) async fn suspect(of: RetryOf, hidden: SignedDuration, ports: &Ports) -> Option<Retry> {
-    let now = ports.clock.now();
-    ports.store.lease_suspect(of, now, now + hidden).await.unwrap_or_else(|error| {
+pub(crate) async fn suspect(
+    of: RetryOf,
+    hidden: SignedDuration,
+    ports: &Ports,
+    absence: &mut Absence,
+) -> Option<Retry> {
+    if !absence.is_long_over(hidden, Instant::now()) {
+        return None;
+    }
+    let (now, begun) = (ports.clock.now(), Instant::now());
+    let found = ports.store.lease_suspect(of, now, now + hidden).await;
+    absence.note(found.is_ok(), begun, Instant::now());
+    found.unwrap_or_else(|error| {
         warn!(%error, "cannot look for deliveries whose worker died");
         None
     })
@@ -118,4 +178,31 @@ pub(crate) fn is_to_blame(retry: &Retry) -> bool {
         error!(delivery.id = %id, "delivery {id} ended its worker {deaths} times");
     }
     deaths >= CRASHES_MAX
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_taken_for_dead_until_all_who_live_could_renew_their_leases() {
+        let mut absence = Absence::default();
+        let begin = Instant::now();
+        let at = |seconds| begin + Duration::from_secs(seconds);
+        assert!(absence.is_long_over(LEASE, begin), "a process that begins knows of no outage");
+        absence.note(false, at(0), at(1));
+        assert!(!absence.is_long_over(LEASE, at(1)));
+        absence.note(true, at(4), at(4));
+        assert!(absence.is_long_over(LEASE, at(4)), "no lease ran out");
+
+        absence.note(false, at(10), at(12));
+        absence.note(true, at(26), at(26));
+        for (second, is_over) in [(26, false), (51, false), (52, true)] {
+            absence.note(true, at(second), at(second));
+            assert_eq!(absence.is_long_over(LEASE, at(second)), is_over, "{second}");
+        }
+        // Silent, and then it answers after all.
+        absence.note(true, at(60), at(76));
+        assert!(!absence.is_long_over(LEASE, at(76)));
+    }
 }
