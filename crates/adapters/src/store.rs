@@ -38,7 +38,9 @@ pub use ports::{
 };
 pub(crate) use ports::{LEASE_MAX, RETRY_WAIT_MAX};
 pub use quarantine::{Held, LetIn, QuarantineFilter, QuarantineTotals};
-pub use replay::{Audit, AuditFilter, AuditView, Counted, DeadGroup, Preview, ReplayItem, ReplayedView, Selected};
+pub use replay::{
+    Audit, AuditFilter, AuditView, Counted, DeadGroup, Preview, ReplayItem, ReplayedView, Selected, Turn,
+};
 pub use schema::{SCHEMA_OLDEST, SCHEMA_VERSION, Schema, judge_schema};
 pub use tx::{LedgerOutcome, Reprojection, StoredDocument, Unneeded};
 pub use view::{

@@ -229,6 +229,7 @@ pub struct Items {
     pub kept: u64,
     pub failed: u64,
     pub gone: u64,
+    pub discarded: u64,
 }
 
 impl Items {
@@ -240,6 +241,7 @@ impl Items {
             ItemState::Kept => self.kept += deliveries,
             ItemState::Failed => self.failed += deliveries,
             ItemState::Gone => self.gone += deliveries,
+            ItemState::Discarded => self.discarded += deliveries,
         }
     }
 
@@ -261,16 +263,19 @@ pub enum ItemState {
     Failed,
     /// Its row in the ledger was past the retention.
     Gone,
+    /// A person discarded it before its turn came.
+    Discarded,
 }
 
 impl ItemState {
-    pub const ALL: [ItemState; 6] = [
+    pub const ALL: [ItemState; 7] = [
         ItemState::Pending,
         ItemState::Changed,
         ItemState::Unchanged,
         ItemState::Kept,
         ItemState::Failed,
         ItemState::Gone,
+        ItemState::Discarded,
     ];
 
     pub fn label(self) -> &'static str {
@@ -281,6 +286,7 @@ impl ItemState {
             ItemState::Kept => "kept",
             ItemState::Failed => "failed",
             ItemState::Gone => "gone",
+            ItemState::Discarded => "discarded",
         }
     }
 

@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 
 use adapters::payloads::PayloadError;
 use adapters::queue::Job;
-use adapters::store::{Audit, Counted, Holder, LedgerOutcome, Selected, StoreError};
+use adapters::store::{Audit, Counted, Holder, LedgerOutcome, Selected, StoreError, Turn};
 use domain::id::DeliveryId;
 use domain::plan::{self, Context, Plan};
 use domain::record::RecordKey;
-use domain::replay::{self, Care, Items, Predicted, Progress, Replay, ReplayId, Selection, State};
+use domain::replay::{self, Care, ItemState, Items, Predicted, Progress, Replay, ReplayId, Selection, State};
 use domain::settle::Failure;
 use jiff::SignedDuration;
 use metrics::counter;
@@ -253,12 +253,13 @@ impl Work<'_> {
         let (count, is_first) = (items.len() as u32, !run.progress.proven);
         let mut jobs = Vec::with_capacity(items.len());
         for item in items {
-            match item.found {
-                Some((job, attempts)) => {
+            match item.turn {
+                Turn::Work(job, attempts) => {
                     let delivery = replay::admitted(job.delivery);
                     jobs.push((Job { delivery, ..job }, attempts.saturating_add(1)));
                 }
-                None => self.gone(run.id, item.delivery).await?,
+                Turn::Discarded => self.left(run.id, item.delivery, ItemState::Discarded).await?,
+                Turn::Gone => self.left(run.id, item.delivery, ItemState::Gone).await?,
             }
         }
         if let Care::Leave { .. } = care {
@@ -321,9 +322,9 @@ impl Work<'_> {
         self.keep(run, State::Running).await
     }
 
-    async fn gone(&self, run: ReplayId, delivery: DeliveryId) -> Result<(), StoreError> {
-        counter!(telemetry::REPLAYED, "outcome" => "gone").increment(1);
-        self.ports.store.replay_gone(run, delivery).await
+    async fn left(&self, run: ReplayId, delivery: DeliveryId, state: ItemState) -> Result<(), StoreError> {
+        counter!(telemetry::REPLAYED, "outcome" => state.label()).increment(1);
+        self.ports.store.leave_replay(run, delivery, state).await
     }
 
     async fn failed(&self, run: ReplayId, job: &Job, failure: &Failure) -> Result<(), StoreError> {
@@ -371,7 +372,7 @@ fn fitting(page: &[Selected]) -> usize {
 
 fn as_counted(selected: &Selected, predicted: Predicted) -> Counted {
     let delivery = &selected.job.delivery;
-    Counted { delivery: delivery.id, received_at: delivery.received_at, predicted }
+    Counted { delivery: delivery.id, received_at: delivery.received_at, outcome: selected.outcome, predicted }
 }
 
 /// A run as people see it, its numbers as of now.

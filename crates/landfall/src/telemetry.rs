@@ -161,7 +161,7 @@ fn describe() {
     describe_gauge!(EVENTS_HELD, "events that wait for an undoubted user");
     describe_counter!(EVENTS_PUBLISHED, "events given a position and published");
     describe_counter!(REPLAYED, "deliveries worked again by replays, by outcome");
-    for outcome in ["applied", "failed", "gone"] {
+    for outcome in ["applied", "failed", "gone", "discarded"] {
         counter!(REPLAYED, "outcome" => outcome).absolute(0);
     }
     describe_counter!(RECONCILES, "comparisons with Terra's list of users, by outcome");

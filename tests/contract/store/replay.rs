@@ -2,7 +2,8 @@
 
 use adapters::queue::Job;
 use adapters::store::{
-    Applied, Audit, AuditFilter, AuthEventFilter, Counted, LedgerOutcome, Page, Prepared, Store, UsageBy, UsageFilter,
+    Applied, Audit, AuditFilter, AuthEventFilter, Counted, LedgerOutcome, Page, Prepared, Store, Turn, UsageBy,
+    UsageFilter,
 };
 use domain::delivery::Admission;
 use domain::fetch::HISTORY_KINDS;
@@ -57,10 +58,12 @@ pub(super) fn wanted_of(user: &str, terra_user_id: &str, seconds: i64) -> Replay
 async fn run_of(store: &dyn Store, chosen: &[&Sent]) -> Replay {
     let run = wanted(1_000);
     assert!(store.write_replay(&run, None, None, at(1_000)).await.unwrap());
-    let items: Vec<Counted> = chosen
-        .iter()
-        .map(|sent| Counted { delivery: sent.id, received_at: at(sent.received), predicted: Predicted::Nothing })
-        .collect();
+    let mut items = Vec::new();
+    for sent in chosen {
+        let outcome = store.delivery(sent.id).await.unwrap().map_or(LedgerOutcome::Processed, |view| view.outcome);
+        let (received_at, predicted) = (at(sent.received), Predicted::Nothing);
+        items.push(Counted { delivery: sent.id, received_at, outcome, predicted });
+    }
     assert!(store.add_replay_items(&run, &items, at(1_000)).await.unwrap());
     run
 }
@@ -85,9 +88,9 @@ async fn outcome(store: &dyn Store, sent: &Sent) -> LedgerOutcome {
 }
 
 pub(crate) async fn what_is_discarded_during_a_run_is_left_out(store: &dyn Store) {
-    let three: Vec<Sent> =
-        (0..3).map(|index| sent(activity(user("u", Some("ann")), &format!("run-{index}"), 1.0), index)).collect();
-    for one in &three {
+    let all: Vec<Sent> =
+        (0..4).map(|index| sent(activity(user("u", Some("ann")), &format!("run-{index}"), 1.0), index)).collect();
+    for one in &all {
         bury(store, one, "panicked").await;
     }
     let discard = async |one: &Sent, seconds: i64| {
@@ -95,12 +98,29 @@ pub(crate) async fn what_is_discarded_during_a_run_is_left_out(store: &dyn Store
         let entry = Audit { actor: "ops".into(), action: "dead.discard", subject: String::new(), detail: json!({}) };
         assert_eq!(store.discard(&only, "test data", &entry, 10, at(seconds)).await.unwrap(), 1);
     };
-    discard(&three[0], 900).await;
-    let run = run_of(store, &three.iter().collect::<Vec<_>>()).await;
-    discard(&three[1], 1_100).await;
+    discard(&all[0], 900).await;
+    let run = run_of(store, &all.iter().collect::<Vec<_>>()).await;
+    // By a clock that is behind.
+    discard(&all[1], 990).await;
     let items = store.replay_items(run.id, 10).await.unwrap();
-    let found: Vec<bool> = items.iter().map(|item| item.found.is_some()).collect();
-    assert_eq!(found, [true, false, true], "who asked for the run knew of the first");
+    let found: Vec<bool> = items.iter().map(|item| item.turn != Turn::Discarded).collect();
+    assert_eq!(found, [true, false, true, true], "who asked for the run knew of the first");
+    store.leave_replay(run.id, all[1].id, ItemState::Discarded).await.unwrap();
+    // In the middle of the step that has taken them.
+    for one in &all[2..] {
+        discard(one, 2_000).await;
+    }
+    assert_eq!(replay(store, &run, &all[2]).await, Applied::AlreadyProcessed);
+    store.fail_replay(run.id, &job(&all[3]), "panicked", at(2_001)).await.unwrap();
+    assert_eq!(replay(store, &run, &all[0]).await, stored(1), "as asked for");
+    let counts = store.replay_counts(run.id).await.unwrap();
+    assert_eq!(counts, Items { changed: 1, discarded: 3, ..Items::default() });
+    for one in &all[1..] {
+        let view = store.delivery(one.id).await.unwrap().unwrap();
+        assert_eq!((view.outcome, view.discard_reason.as_deref()), (LedgerOutcome::Discarded, Some("test data")));
+        assert_eq!((view.reason.as_deref(), view.replay), (Some("panicked"), None), "as it was");
+    }
+    assert_eq!(seen_by(store, "ann").await.len(), 1);
 }
 
 pub(crate) async fn what_was_processed_is_replayed_without_a_second_effect(store: &dyn Store) {
@@ -319,13 +339,12 @@ pub(crate) async fn deliveries_of_a_run_come_in_order_and_the_lost_ones_are_name
     assert_eq!((preview.by_outcome["dead"], preview.by_type["activity"], preview.by_class["poison"]), (1, 4, 1));
     let items = store.replay_items(run.id, 2).await.unwrap();
     assert_eq!(items.iter().map(|item| item.delivery).collect::<Vec<_>>(), [runs[0].id, runs[1].id]);
-    let (first, attempts) = items[0].found.clone().unwrap();
-    assert_eq!((first, attempts), (job(&runs[0]), 1), "the delivery as it was");
+    assert_eq!(items[0].turn, Turn::Work(job(&runs[0]), 1), "the delivery as it was");
     replay(store, &run, &runs[0]).await;
     assert_eq!(store.replay_items(run.id, 1).await.unwrap()[0].delivery, runs[1].id);
     let last = store.replay_items(run.id, 10).await.unwrap().pop().unwrap();
-    assert!(last.delivery == never_kept.id && last.found.is_none());
-    store.replay_gone(run.id, never_kept.id).await.unwrap();
+    assert!(last.delivery == never_kept.id && last.turn == Turn::Gone);
+    store.leave_replay(run.id, never_kept.id, ItemState::Gone).await.unwrap();
     let counts = store.replay_counts(run.id).await.unwrap();
     assert_eq!(counts, Items { pending: 3, unchanged: 1, gone: 1, ..Items::default() });
     let done = Replay { state: State::Done, finished_at: Some(at(2_000)), ..run.clone() };

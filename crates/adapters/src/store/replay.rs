@@ -23,8 +23,18 @@ pub struct Selected {
 #[derive(Debug, Clone)]
 pub struct ReplayItem {
     pub delivery: DeliveryId,
-    /// The delivery and its tries so far; `None` where its row is past the retention.
-    pub found: Option<(Job, u32)>,
+    pub turn: Turn,
+}
+
+/// What there is to do with a delivery whose turn has come.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Turn {
+    /// It is worked: the delivery and its tries so far.
+    Work(Job, u32),
+    /// A person discarded it since it was chosen.
+    Discarded,
+    /// Its row is past the retention.
+    Gone,
 }
 
 /// A delivery of a run and what became of it.
@@ -34,7 +44,7 @@ pub struct ReplayedView {
     pub received_at: Timestamp,
     /// What a look at it before said that replaying would do: `change`, `nothing`, `kept`, `fail`.
     pub predicted: String,
-    /// `pending`, `changed`, `unchanged`, `kept`, `failed`, `gone`.
+    /// `pending`, `changed`, `unchanged`, `kept`, `failed`, `gone`, `discarded`.
     pub state: String,
     /// Why it failed.
     pub reason: Option<String>,
@@ -45,6 +55,7 @@ pub struct ReplayedView {
 pub struct Counted {
     pub delivery: DeliveryId,
     pub received_at: Timestamp,
+    pub outcome: LedgerOutcome,
     pub predicted: Predicted,
 }
 

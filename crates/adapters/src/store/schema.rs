@@ -19,11 +19,11 @@ pub enum Schema {
 }
 
 /// The schema level of this binary: it needs exactly what migrations up to here create.
-pub const SCHEMA_VERSION: u32 = 12;
+pub const SCHEMA_VERSION: u32 = 13;
 
 /// The oldest schema this binary still works with. Migrations only expand, so the schema goes first, and processes of
 /// the version before are replaced one by one on it.
-pub const SCHEMA_OLDEST: u32 = 10;
+pub const SCHEMA_OLDEST: u32 = 13;
 
 /// Judges a schema: `version` is the last migration applied, `readable_from` the oldest binary level that it suits,
 /// as its own migrations say.

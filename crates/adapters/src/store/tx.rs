@@ -123,6 +123,14 @@ impl<'a> LedgerRow<'a> {
     }
 }
 
+/// A delivery that a replay is about to work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AskedReplay {
+    pub run: ReplayId,
+    pub delivery: domain::id::DeliveryId,
+    pub received_at: Timestamp,
+}
+
 /// What became of a delivery of a replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SettledReplay {
@@ -373,11 +381,12 @@ pub trait Tx: Send {
         deliveries: &[(domain::id::DeliveryId, Timestamp)],
     ) -> Result<BTreeMap<domain::id::DeliveryId, LedgerOutcome>, StoreError>;
 
-    /// Locks these deliveries of replays in ascending order; answers those that are still pending.
+    /// Locks these deliveries of replays in ascending order, and the dead letters among them against being discarded;
+    /// answers those that are still pending, with their outcome when they were chosen.
     async fn pending_replays(
         &mut self,
-        asked: &[(ReplayId, domain::id::DeliveryId)],
-    ) -> Result<BTreeSet<(ReplayId, domain::id::DeliveryId)>, StoreError>;
+        asked: &[AskedReplay],
+    ) -> Result<BTreeMap<(ReplayId, domain::id::DeliveryId), Option<LedgerOutcome>>, StoreError>;
 
     /// Keeps what became of deliveries that were locked before in this transaction.
     async fn settle_replays(&mut self, settled: &[SettledReplay]) -> Result<(), StoreError>;

@@ -66,7 +66,8 @@ fn done(items: &Items) -> String {
     let mut parts = vec![format!("{} changed something", items.changed), format!("{} nothing", items.unchanged)];
     parts.extend((items.kept > 0).then(|| format!("{} were kept without effects", items.kept)));
     parts.extend((items.failed > 0).then(|| format!("{} failed", items.failed)));
-    parts.extend((items.gone > 0).then(|| format!("{} were past their retention or discarded meanwhile", items.gone)));
+    parts.extend((items.gone > 0).then(|| format!("{} were past their retention", items.gone)));
+    parts.extend((items.discarded > 0).then(|| format!("{} were discarded meanwhile", items.discarded)));
     parts.join(", ")
 }
 

@@ -20,7 +20,7 @@ pub(super) enum Verdict {
     Duplicate,
     /// Kept without effects, as its plan says.
     Kept,
-    /// This replay has worked it already.
+    /// This replay has worked it already, or must not: it was discarded meanwhile.
     Past,
 }
 
@@ -41,7 +41,7 @@ pub(super) async fn claim<T: Tx + ?Sized>(
     let mut verdicts = vec![Verdict::Kept; batch.len()];
     let mut wanted: Vec<(usize, &Delivery)> = Vec::new();
     for (index, prepared) in batch.iter().enumerate() {
-        if replayed[index].as_ref().is_some_and(|replayed| !replayed.is_pending) {
+        if replayed[index].as_ref().is_some_and(|replayed| !replayed.is_to_be_worked()) {
             verdicts[index] = Verdict::Past;
             continue;
         }

@@ -1,6 +1,6 @@
 //! Replays: what each run has chosen, how far it is, and what became of its deliveries.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use domain::id::DeliveryId;
@@ -16,8 +16,8 @@ use super::read::{after, limit};
 use crate::payloads::Sealed;
 use crate::queue::Job;
 use crate::store::replay::PreviewPart;
-use crate::store::tx::SettledReplay;
-use crate::store::{Audit, Counted, Listing, Page, Preview, ReplayItem, ReplayedView, StoreError};
+use crate::store::tx::{AskedReplay, LedgerOutcome, SettledReplay};
+use crate::store::{Audit, Counted, Listing, Page, Preview, ReplayItem, ReplayedView, StoreError, Turn};
 
 /// Adds a run, or changes one that is still in the state `was`; false where it is not.
 pub(super) fn write(
@@ -79,8 +79,8 @@ pub(super) fn add_items(
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     const ADD: &str = "
-        INSERT INTO replay_item (run_id, delivery_id, received_at, predicted, state)
-        VALUES (?1, ?2, ?3, ?4, 'pending') ON CONFLICT DO NOTHING";
+        INSERT INTO replay_item (run_id, delivery_id, received_at, chosen_as, predicted, state)
+        VALUES (?1, ?2, ?3, ?4, ?5, 'pending') ON CONFLICT DO NOTHING";
     if !write(connection, run, Some(State::Counting), None, now)? {
         return Ok(false);
     }
@@ -90,6 +90,7 @@ pub(super) fn add_items(
             run.id.0.as_bytes(),
             item.delivery.0.as_bytes(),
             ms(item.received_at),
+            item.outcome.label(),
             item.predicted.label(),
         ])?;
     }
@@ -182,22 +183,22 @@ pub(super) fn counts(connection: &Connection, id: ReplayId) -> Result<Items, Sto
 
 pub(super) fn pending(connection: &Connection, id: ReplayId, limit: u32) -> Result<Vec<ReplayItem>, StoreError> {
     const PENDING: &str = "
-        SELECT replay_item.delivery_id, delivery.metadata, delivery.body, delivery.attempts
+        SELECT replay_item.delivery_id, delivery.metadata, delivery.body, delivery.attempts,
+               coalesce(delivery.outcome = 'discarded' AND replay_item.chosen_as IS NOT 'discarded', 0) AS discarded
         FROM replay_item LEFT JOIN delivery ON delivery.id = replay_item.delivery_id
-            AND NOT (delivery.outcome = 'discarded'
-                     AND delivery.settled_at > (SELECT requested_at FROM replay_run WHERE id = ?1))
         WHERE replay_item.run_id = ?1 AND replay_item.state = 'pending'
         ORDER BY replay_item.delivery_id LIMIT ?2";
     let mut statement = connection.prepare_cached(PENDING)?;
     let rows = statement.query_map(params![id.0.as_bytes(), limit], |row| {
-        let found = match row.get::<_, Option<Vec<u8>>>("body")? {
+        let turn = match row.get::<_, Option<Vec<u8>>>("body")? {
+            None => Turn::Gone,
+            Some(_) if row.get("discarded")? => Turn::Discarded,
             Some(body) => {
                 let job = Job { delivery: json(row, "metadata")?, body: Sealed(Bytes::from(body)) };
-                Some((job, row.get("attempts")?))
+                Turn::Work(job, row.get("attempts")?)
             }
-            None => None,
         };
-        Ok(ReplayItem { delivery: DeliveryId(uuid(row, "delivery_id")?), found })
+        Ok(ReplayItem { delivery: DeliveryId(uuid(row, "delivery_id")?), turn })
     })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
@@ -237,11 +238,21 @@ pub(super) fn fail(
     reason: &str,
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    const DISCARDED: &str = "
+        SELECT delivery.outcome = 'discarded' AND replay_item.chosen_as IS NOT 'discarded'
+        FROM replay_item JOIN delivery ON delivery.id = replay_item.delivery_id
+        WHERE replay_item.run_id = ?1 AND replay_item.delivery_id = ?2";
     const STILL_DEAD: &str = "
         UPDATE delivery SET reason = ?2, class = ?3, fingerprint = ?4, attempts = attempts + 1, replay_id = ?5,
                             settled_at = ?6
         WHERE id = ?1 AND outcome = 'dead'";
     let delivery = &job.delivery;
+    let of_run = params![id.0.as_bytes(), delivery.id.0.as_bytes()];
+    let discarded: Option<bool> =
+        connection.prepare_cached(DISCARDED)?.query_row(of_run, |row| row.get(0)).optional()?;
+    if discarded == Some(true) {
+        return leave(connection, id, delivery.id, ItemState::Discarded);
+    }
     let failed = params![id.0.as_bytes(), delivery.id.0.as_bytes(), ItemState::Failed.label(), reason];
     if connection.prepare_cached(SETTLE_ONE)?.execute(failed)? > 0 {
         connection.prepare_cached(STILL_DEAD)?.execute(params![
@@ -256,9 +267,14 @@ pub(super) fn fail(
     Ok(())
 }
 
-pub(super) fn gone(connection: &Connection, id: ReplayId, delivery: DeliveryId) -> Result<(), StoreError> {
-    let gone = params![id.0.as_bytes(), delivery.0.as_bytes(), ItemState::Gone.label(), None::<&str>];
-    connection.prepare_cached(SETTLE_ONE)?.execute(gone)?;
+pub(super) fn leave(
+    connection: &Connection,
+    id: ReplayId,
+    delivery: DeliveryId,
+    state: ItemState,
+) -> Result<(), StoreError> {
+    let left = params![id.0.as_bytes(), delivery.0.as_bytes(), state.label(), None::<&str>];
+    connection.prepare_cached(SETTLE_ONE)?.execute(left)?;
     Ok(())
 }
 
@@ -272,14 +288,16 @@ pub(super) fn retry_failed(connection: &Connection, id: ReplayId) -> Result<(), 
 /// Which of these are pending. One thread writes: nobody settles them meanwhile.
 pub(super) fn lock(
     connection: &Connection,
-    asked: &[(ReplayId, DeliveryId)],
-) -> Result<BTreeSet<(ReplayId, DeliveryId)>, StoreError> {
-    const PENDING: &str = "SELECT 1 FROM replay_item WHERE run_id = ?1 AND delivery_id = ?2 AND state = 'pending'";
+    asked: &[AskedReplay],
+) -> Result<BTreeMap<(ReplayId, DeliveryId), Option<LedgerOutcome>>, StoreError> {
+    const PENDING: &str = "
+        SELECT chosen_as FROM replay_item WHERE run_id = ?1 AND delivery_id = ?2 AND state = 'pending'";
     let mut statement = connection.prepare_cached(PENDING)?;
-    let mut pending = BTreeSet::new();
+    let mut pending = BTreeMap::new();
     for one in asked {
-        if statement.query_row(params![one.0.0.as_bytes(), one.1.0.as_bytes()], |_| Ok(())).optional()?.is_some() {
-            pending.insert(*one);
+        let of_run = params![one.run.0.as_bytes(), one.delivery.0.as_bytes()];
+        if let Some(chosen_as) = statement.query_row(of_run, |row| row.get::<_, Option<String>>(0)).optional()? {
+            pending.insert((one.run, one.delivery), chosen_as.as_deref().and_then(LedgerOutcome::parse));
         }
     }
     Ok(pending)

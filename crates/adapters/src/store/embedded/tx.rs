@@ -25,7 +25,7 @@ use super::{
 use crate::store::apply::{self, Mode, Tried};
 use crate::store::backfill::Notes;
 use crate::store::tx::{
-    AliasRow, Grave, KeptRow, LedgerOutcome, LedgerRow, ProcessedRow, RecordWrite, RhythmRow, ScoreWrite,
+    AliasRow, AskedReplay, Grave, KeptRow, LedgerOutcome, LedgerRow, ProcessedRow, RecordWrite, RhythmRow, ScoreWrite,
     SettledReplay, Tx, Unneeded,
 };
 use crate::store::{Applied, Prepared, ReferencePolicy, StoreError};
@@ -178,8 +178,8 @@ impl Tx for SqliteTx<'_> {
 
     async fn pending_replays(
         &mut self,
-        asked: &[(ReplayId, DeliveryId)],
-    ) -> Result<BTreeSet<(ReplayId, DeliveryId)>, StoreError> {
+        asked: &[AskedReplay],
+    ) -> Result<BTreeMap<(ReplayId, DeliveryId), Option<LedgerOutcome>>, StoreError> {
         replay::lock(self.connection, asked)
     }
 

@@ -53,10 +53,11 @@ pub trait Replays: Send + Sync {
         state: Option<ItemState>,
         page: &Page,
     ) -> Result<Listing<ReplayedView>, StoreError>;
-    /// Keeps that a pending delivery of a run failed again. A dead letter stays one, with the new reason.
+    /// Keeps that a pending delivery of a run failed again. A dead letter stays one, with the new reason; what a person
+    /// discarded meanwhile stays discarded, also in the run.
     async fn fail_replay(&self, id: ReplayId, job: &Job, reason: &str, now: Timestamp) -> Result<(), StoreError>;
-    /// Keeps that a pending delivery of a run is past the retention.
-    async fn replay_gone(&self, id: ReplayId, delivery: DeliveryId) -> Result<(), StoreError>;
+    /// Keeps what became of a pending delivery of a run that is not worked.
+    async fn leave_replay(&self, id: ReplayId, delivery: DeliveryId, state: ItemState) -> Result<(), StoreError>;
     /// Makes what failed in a run pending again.
     async fn retry_failed_items(&self, id: ReplayId) -> Result<(), StoreError>;
     /// Dead letters that match, by fingerprint.

@@ -1,6 +1,6 @@
 //! Replays: what each run has chosen, how far it is, and what became of its deliveries.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use domain::id::DeliveryId;
@@ -18,8 +18,8 @@ use super::unit::Db;
 use crate::payloads::Sealed;
 use crate::queue::Job;
 use crate::store::replay::PreviewPart;
-use crate::store::tx::SettledReplay;
-use crate::store::{Audit, Counted, Listing, Page, Preview, ReplayItem, ReplayedView, StoreError};
+use crate::store::tx::{AskedReplay, LedgerOutcome, SettledReplay};
+use crate::store::{Audit, Counted, Listing, Page, Preview, ReplayItem, ReplayedView, StoreError, Turn};
 
 const ADD: &str = "
 INSERT INTO replay_run (id, selection, state, dry_run, actor, rate, requested_at, started_at, finished_at, position,
@@ -87,9 +87,10 @@ pub(super) async fn write(
 }
 
 const ADD_ITEMS: &str = "
-INSERT INTO replay_item (run_id, delivery_id, received_at, predicted, state)
-SELECT $1, delivery_id, received_at, predicted, 'pending'
-  FROM unnest($2::uuid[], $3::timestamptz[], $4::text[]) AS counted (delivery_id, received_at, predicted)
+INSERT INTO replay_item (run_id, delivery_id, received_at, chosen_as, predicted, state)
+SELECT $1, delivery_id, received_at, chosen_as, predicted, 'pending'
+  FROM unnest($2::uuid[], $3::timestamptz[], $4::text[], $5::text[])
+    AS counted (delivery_id, received_at, chosen_as, predicted)
     ON CONFLICT DO NOTHING";
 
 /// Adds chosen deliveries and keeps how far the counting is, unless it was stopped meanwhile.
@@ -103,6 +104,7 @@ pub(super) async fn add_items(db: &Db, run: &Replay, items: &[Counted], now: Tim
             &run.id.0,
             &column(items, |item| item.delivery.0),
             &column(items, |item| item.received_at),
+            &column(items, |item| item.outcome.label()),
             &column(items, |item| item.predicted.label()),
         ],
     )
@@ -202,29 +204,29 @@ pub(super) async fn counts(db: &Db, id: ReplayId) -> Result<Items, StoreError> {
 }
 
 const PENDING: &str = "
-SELECT replay_item.delivery_id, delivery.metadata, delivery.body, delivery.attempts
-  FROM (SELECT delivery_id, received_at
+SELECT replay_item.delivery_id, delivery.metadata, delivery.body, delivery.attempts,
+       coalesce(delivery.outcome = 'discarded' AND replay_item.chosen_as IS DISTINCT FROM 'discarded', false) AS discarded
+  FROM (SELECT delivery_id, received_at, chosen_as
           FROM replay_item
          WHERE run_id = $1 AND state = 'pending'
          ORDER BY delivery_id
          LIMIT $2) AS replay_item
   LEFT JOIN delivery ON delivery.received_at = replay_item.received_at AND delivery.id = replay_item.delivery_id
-        AND NOT (delivery.outcome = 'discarded'
-                 AND delivery.settled_at > (SELECT requested_at FROM replay_run WHERE id = $1))
  ORDER BY replay_item.delivery_id";
 
 pub(super) async fn pending(db: &Db, id: ReplayId, limit: u32) -> Result<Vec<ReplayItem>, StoreError> {
     let rows = db.rows(PENDING, &[&id.0, &i64::from(limit)]).await?;
     rows.iter()
         .map(|row| {
-            let found = match get::<Option<Vec<u8>>>(row, "body")? {
+            let turn = match get::<Option<Vec<u8>>>(row, "body")? {
+                None => Turn::Gone,
+                Some(_) if get(row, "discarded")? => Turn::Discarded,
                 Some(body) => {
                     let delivery = serde_json::from_value(get(row, "metadata")?).map_err(|_| strange("metadata"))?;
-                    Some((Job { delivery, body: Sealed(Bytes::from(body)) }, small(row, "attempts")?))
+                    Turn::Work(Job { delivery, body: Sealed(Bytes::from(body)) }, small(row, "attempts")?)
                 }
-                None => None,
             };
-            Ok(ReplayItem { delivery: DeliveryId(get(row, "delivery_id")?), found })
+            Ok(ReplayItem { delivery: DeliveryId(get(row, "delivery_id")?), turn })
         })
         .collect()
 }
@@ -262,6 +264,14 @@ pub(super) async fn list_items(
 const SETTLE_ONE: &str = "
 UPDATE replay_item SET state = $3, reason = $4 WHERE run_id = $1 AND delivery_id = $2 AND state = 'pending'";
 
+/// Whoever discards it now waits, or has discarded it.
+const DISCARDED: &str = "
+SELECT delivery.outcome = 'discarded' AND replay_item.chosen_as IS DISTINCT FROM 'discarded' AS discarded
+  FROM replay_item
+  JOIN delivery ON delivery.received_at = replay_item.received_at AND delivery.id = replay_item.delivery_id
+ WHERE replay_item.run_id = $1 AND replay_item.delivery_id = $2
+   FOR NO KEY UPDATE";
+
 const STILL_DEAD: &str = "
 UPDATE delivery
    SET reason = $3, class = $4, fingerprint = $5, attempts = attempts + 1, replay_id = $6, settled_at = $7
@@ -270,6 +280,11 @@ UPDATE delivery
 /// What is dead stays so, with the new reason; what had an effect, or is tried again by itself, stays as it is.
 pub(super) async fn fail(db: &Db, id: ReplayId, job: &Job, reason: &str, now: Timestamp) -> Result<(), StoreError> {
     let delivery = &job.delivery;
+    if let Some(row) = db.row(DISCARDED, &[&id.0, &delivery.id.0]).await?
+        && get(&row, "discarded")?
+    {
+        return leave(db, id, delivery.id, ItemState::Discarded).await;
+    }
     let failed = ItemState::Failed.label();
     if db.execute(SETTLE_ONE, &[&id.0, &delivery.id.0, &failed, &Some(reason)]).await? > 0 {
         let (class, fingerprint) = (Class::of(reason).label(), fingerprint(reason, delivery.kind()));
@@ -279,8 +294,8 @@ pub(super) async fn fail(db: &Db, id: ReplayId, job: &Job, reason: &str, now: Ti
     Ok(())
 }
 
-pub(super) async fn gone(db: &Db, id: ReplayId, delivery: DeliveryId) -> Result<(), StoreError> {
-    db.execute(SETTLE_ONE, &[&id.0, &delivery.0, &ItemState::Gone.label(), &None::<&str>]).await?;
+pub(super) async fn leave(db: &Db, id: ReplayId, delivery: DeliveryId, state: ItemState) -> Result<(), StoreError> {
+    db.execute(SETTLE_ONE, &[&id.0, &delivery.0, &state.label(), &None::<&str>]).await?;
     Ok(())
 }
 
@@ -293,7 +308,7 @@ pub(super) async fn retry_failed(db: &Db, id: ReplayId) -> Result<(), StoreError
 
 /// Two workers of one run meet here: the second waits until the first has ended, and then finds nothing pending.
 const LOCK: &str = "
-SELECT replay_item.run_id, replay_item.delivery_id
+SELECT replay_item.run_id, replay_item.delivery_id, replay_item.chosen_as
   FROM replay_item
   JOIN unnest($1::uuid[], $2::uuid[]) AS asked (run_id, delivery_id)
     ON replay_item.run_id = asked.run_id AND replay_item.delivery_id = asked.delivery_id
@@ -301,15 +316,32 @@ SELECT replay_item.run_id, replay_item.delivery_id
  ORDER BY replay_item.run_id, replay_item.delivery_id
    FOR UPDATE OF replay_item";
 
+/// Who discards one of these waits, or is done before their outcomes are read.
+const LOCK_DEAD: &str = "
+SELECT delivery.id
+  FROM delivery
+  JOIN unnest($1::uuid[], $2::timestamptz[]) AS asked (id, received_at)
+    ON delivery.received_at = asked.received_at AND delivery.id = asked.id
+ WHERE delivery.outcome = 'dead'
+ ORDER BY delivery.received_at, delivery.id
+   FOR NO KEY UPDATE OF delivery";
+
 pub(super) async fn lock(
     db: &Db,
-    asked: &[(ReplayId, DeliveryId)],
-) -> Result<BTreeSet<(ReplayId, DeliveryId)>, StoreError> {
+    asked: &[AskedReplay],
+) -> Result<BTreeMap<(ReplayId, DeliveryId), Option<LedgerOutcome>>, StoreError> {
     if asked.is_empty() {
-        return Ok(BTreeSet::new());
+        return Ok(BTreeMap::new());
     }
-    let rows = db.rows(LOCK, &[&column(asked, |(run, _)| run.0), &column(asked, |(_, id)| id.0)]).await?;
-    rows.iter().map(|row| Ok((ReplayId(get(row, "run_id")?), DeliveryId(get(row, "delivery_id")?)))).collect()
+    let (runs, ids) = (column(asked, |one| one.run.0), column(asked, |one| one.delivery.0));
+    let rows = db.rows(LOCK, &[&runs, &ids]).await?;
+    db.rows(LOCK_DEAD, &[&ids, &column(asked, |one| one.received_at)]).await?;
+    rows.iter()
+        .map(|row| {
+            let chosen_as = get::<Option<&str>>(row, "chosen_as")?.and_then(LedgerOutcome::parse);
+            Ok(((ReplayId(get(row, "run_id")?), DeliveryId(get(row, "delivery_id")?)), chosen_as))
+        })
+        .collect()
 }
 
 const SETTLE: &str = "

@@ -25,7 +25,7 @@ use super::{
 use crate::store::StoreError;
 use crate::store::backfill::Notes;
 use crate::store::tx::{
-    AliasRow, Grave, KeptRow, LedgerOutcome, LedgerRow, ProcessedRow, RecordWrite, RhythmRow, ScoreWrite,
+    AliasRow, AskedReplay, Grave, KeptRow, LedgerOutcome, LedgerRow, ProcessedRow, RecordWrite, RhythmRow, ScoreWrite,
     SettledReplay, Tx, Unneeded,
 };
 
@@ -153,8 +153,8 @@ impl Tx for Db {
 
     async fn pending_replays(
         &mut self,
-        asked: &[(ReplayId, DeliveryId)],
-    ) -> Result<BTreeSet<(ReplayId, DeliveryId)>, StoreError> {
+        asked: &[AskedReplay],
+    ) -> Result<BTreeMap<(ReplayId, DeliveryId), Option<LedgerOutcome>>, StoreError> {
         replay::lock(self, asked).await
     }
 

@@ -93,8 +93,8 @@ impl Replays for EmbeddedStore {
         self.write(move |connection| replay::fail(connection, id, &job, &reason, now)).await
     }
 
-    async fn replay_gone(&self, id: ReplayId, delivery: DeliveryId) -> Result<(), StoreError> {
-        self.write(move |connection| replay::gone(connection, id, delivery)).await
+    async fn leave_replay(&self, id: ReplayId, delivery: DeliveryId, state: ItemState) -> Result<(), StoreError> {
+        self.write(move |connection| replay::leave(connection, id, delivery, state)).await
     }
 
     async fn retry_failed_items(&self, id: ReplayId) -> Result<(), StoreError> {

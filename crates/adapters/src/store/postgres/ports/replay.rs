@@ -92,8 +92,8 @@ impl Replays for PostgresStore {
         keep!(self, |db| replay::fail(db, id, &job, &reason, now))
     }
 
-    async fn replay_gone(&self, id: ReplayId, delivery: DeliveryId) -> Result<(), StoreError> {
-        single!(self, |db| replay::gone(db, id, delivery))
+    async fn leave_replay(&self, id: ReplayId, delivery: DeliveryId, state: ItemState) -> Result<(), StoreError> {
+        single!(self, |db| replay::leave(db, id, delivery, state))
     }
 
     async fn retry_failed_items(&self, id: ReplayId) -> Result<(), StoreError> {
