@@ -121,24 +121,18 @@ impl Lanes {
         self.state().number()
     }
 
-    /// Keeps room for a job that is about to be written; false where the lane has none.
-    pub(crate) fn reserve(&self, lane: Lane, bytes: u64, max: u64) -> bool {
-        let lane = &mut self.state().lanes[lane as usize];
-        let has_room = lane.bytes == 0 || lane.bytes.saturating_add(bytes) <= max;
-        if has_room {
-            lane.bytes += bytes;
+    /// Keeps room for a job that is about to be written; `None` where the lane has none.
+    pub(crate) fn reserve(self: &Arc<Self>, lane: Lane, bytes: u64, max: u64) -> Option<Room> {
+        let state = &mut self.state().lanes[lane as usize];
+        if state.bytes > 0 && state.bytes.saturating_add(bytes) > max {
+            return None;
         }
-        has_room
-    }
-
-    /// A job was not written after all.
-    pub(crate) fn unreserve(&self, lane: Lane, bytes: u64) {
-        let lane = &mut self.state().lanes[lane as usize];
-        lane.bytes = lane.bytes.saturating_sub(bytes);
+        state.bytes += bytes;
+        Some(Room { lanes: self.clone(), lane, bytes })
     }
 
     /// A job of this lane was committed.
-    pub(crate) fn published(&self, lane: Lane) {
+    fn published(&self, lane: Lane) {
         {
             let lane = &mut self.state().lanes[lane as usize];
             lane.jobs += 1;
@@ -247,6 +241,28 @@ impl LaneState {
         self.waiting = self.waiting.saturating_sub(1);
         self.given_back.remove(&id);
         self.cursor = self.cursor.max(id);
+    }
+}
+
+/// Room for a job that is being written. Dropped before it is, be it because whoever publishes has gone, others have it.
+pub(crate) struct Room {
+    lanes: Arc<Lanes>,
+    lane: Lane,
+    bytes: u64,
+}
+
+impl Room {
+    /// The job was committed.
+    pub(crate) fn is_taken(mut self) {
+        self.bytes = 0;
+        self.lanes.published(self.lane);
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let lane = &mut self.lanes.state().lanes[self.lane as usize];
+        lane.bytes = lane.bytes.saturating_sub(self.bytes);
     }
 }
 

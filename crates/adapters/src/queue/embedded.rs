@@ -55,11 +55,10 @@ impl Queue for EmbeddedQueue {
             serde_json::to_string(&job.delivery).expect("invariant: a delivery holds nothing that JSON cannot");
         let enqueued_ms = self.clock.now().as_millisecond();
         let size_bytes = delivery.len() + job.body.0.len();
-        let room_bytes = size_bytes as u64;
-        if !lanes.reserve(lane, room_bytes, self.lane_bytes_max) {
+        let Some(room) = lanes.reserve(lane, size_bytes as u64, self.lane_bytes_max) else {
             return Err(PublishError::Full);
-        }
-        let (ids, reserved) = (lanes.clone(), lanes.clone());
+        };
+        let ids = lanes.clone();
         let insert = move |connection: &mut Connection| {
             let row = params![ids.next_id(), lane.label(), enqueued_ms, delivery, job.body.0.as_ref()];
             let inserted = connection.prepare_cached(INSERT).and_then(|mut statement| statement.execute(row));
@@ -69,19 +68,15 @@ impl Queue for EmbeddedQueue {
         let settle = move |outcome: Outcome<(), Unwritten>| {
             let result: Result<(), PublishError> =
                 outcome.map_or(Err(PublishError::Disk), |written| written.map_err(unpublished));
-            match result {
-                Ok(()) => lanes.published(lane),
-                Err(_) => lanes.unreserve(lane, room_bytes),
+            if result.is_ok() {
+                room.is_taken();
             }
             // The caller may have gone; the job is stored all the same.
             answer.send(result).ok();
         };
         let submitted =
             self.embedded.writer.submit(Undo::Statement, size_bytes, PUBLISH_WAIT_MAX, insert, settle).await;
-        submitted.map_err(|unwritten| {
-            reserved.unreserve(lane, room_bytes);
-            unpublished(unwritten)
-        })?;
+        submitted.map_err(unpublished)?;
         answered.await.unwrap_or(Err(PublishError::Unavailable))
     }
 

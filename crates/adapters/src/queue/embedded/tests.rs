@@ -223,3 +223,21 @@ async fn rates_are_printed() {
         per_second(started.elapsed())
     );
 }
+
+/// Whoever publishes may go away at any moment: what was not written takes no room.
+#[tokio::test]
+async fn a_publish_that_is_dropped_gives_its_room_back() {
+    let scratch = Scratch::new();
+    let queue = open(&scratch);
+    for number in 0..50 {
+        drop(queue.publish(job("activity", number)).now_or_never());
+    }
+    queue.publish(job("activity", 50)).await.unwrap();
+    let depths = queue.depths().await.unwrap();
+    let live = depths.iter().find(|depth| depth.lane == Lane::Live).unwrap();
+    queue.publish(job("activity", 51)).await.unwrap();
+    let depths = queue.depths().await.unwrap();
+    let one_more = depths.iter().find(|depth| depth.lane == Lane::Live).unwrap();
+    let size = one_more.bytes.unwrap() - live.bytes.unwrap();
+    assert_eq!(live.bytes.unwrap(), live.jobs * size, "{} jobs of {size} bytes", live.jobs);
+}
