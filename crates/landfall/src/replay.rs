@@ -255,8 +255,8 @@ impl Work<'_> {
         for item in items {
             match item.turn {
                 Turn::Work(job, attempts) => {
-                    let delivery = replay::admitted(job.delivery);
-                    jobs.push((Job { delivery, ..job }, attempts.saturating_add(1)));
+                    let Job { delivery, body } = *job;
+                    jobs.push((Job { delivery: replay::admitted(delivery), body }, attempts.saturating_add(1)));
                 }
                 Turn::Discarded => self.left(run.id, item.delivery, ItemState::Discarded).await?,
                 Turn::Gone => self.left(run.id, item.delivery, ItemState::Gone).await?,

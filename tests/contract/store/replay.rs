@@ -339,7 +339,7 @@ pub(crate) async fn deliveries_of_a_run_come_in_order_and_the_lost_ones_are_name
     assert_eq!((preview.by_outcome["dead"], preview.by_type["activity"], preview.by_class["poison"]), (1, 4, 1));
     let items = store.replay_items(run.id, 2).await.unwrap();
     assert_eq!(items.iter().map(|item| item.delivery).collect::<Vec<_>>(), [runs[0].id, runs[1].id]);
-    assert_eq!(items[0].turn, Turn::Work(job(&runs[0]), 1), "the delivery as it was");
+    assert_eq!(items[0].turn, Turn::Work(Box::new(job(&runs[0])), 1), "the delivery as it was");
     replay(store, &run, &runs[0]).await;
     assert_eq!(store.replay_items(run.id, 1).await.unwrap()[0].delivery, runs[1].id);
     let last = store.replay_items(run.id, 10).await.unwrap().pop().unwrap();

@@ -30,7 +30,7 @@ pub struct ReplayItem {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Turn {
     /// It is worked: the delivery and its tries so far.
-    Work(Job, u32),
+    Work(Box<Job>, u32),
     /// A person discarded it since it was chosen.
     Discarded,
     /// Its row is past the retention.

@@ -195,7 +195,7 @@ pub(super) fn pending(connection: &Connection, id: ReplayId, limit: u32) -> Resu
             Some(_) if row.get("discarded")? => Turn::Discarded,
             Some(body) => {
                 let job = Job { delivery: json(row, "metadata")?, body: Sealed(Bytes::from(body)) };
-                Turn::Work(job, row.get("attempts")?)
+                Turn::Work(Box::new(job), row.get("attempts")?)
             }
         };
         Ok(ReplayItem { delivery: DeliveryId(uuid(row, "delivery_id")?), turn })

@@ -223,7 +223,7 @@ pub(super) async fn pending(db: &Db, id: ReplayId, limit: u32) -> Result<Vec<Rep
                 Some(_) if get(row, "discarded")? => Turn::Discarded,
                 Some(body) => {
                     let delivery = serde_json::from_value(get(row, "metadata")?).map_err(|_| strange("metadata"))?;
-                    Turn::Work(Job { delivery, body: Sealed(Bytes::from(body)) }, small(row, "attempts")?)
+                    Turn::Work(Box::new(Job { delivery, body: Sealed(Bytes::from(body)) }), small(row, "attempts")?)
                 }
             };
             Ok(ReplayItem { delivery: DeliveryId(get(row, "delivery_id")?), turn })
