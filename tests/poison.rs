@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::harness::process::Process;
 use crate::harness::{Engine, Options, TestApp, eventually, rounds, terra_says, within};
@@ -177,48 +177,77 @@ async fn one_in_a_hundred_that_ends_its_worker_is_isolated_and_a_replay_clears_i
     app.end().await;
 }
 
-async fn a_replay_leaves_what_still_ends_its_process_and_goes_on(engine: Engine) {
-    const DELIVERIES: usize = 60;
-    let mut app = TestApp::start_with(engine, Options::default().set("LANDFALL_BACKFILL_DAYS", "0")).await;
-    app.settings.insert("LANDFALL_PUBLIC_ADDR".into(), app.public.to_string());
-    app.settings.insert("LANDFALL_INTERNAL_ADDR".into(), app.internal.to_string());
-    for number in 0..DELIVERIES {
-        let id = if number == 40 { "poison".to_owned() } else { format!("good-{number}") };
-        assert_eq!(app.send(&run_of(&id), &[("x-terra-trace-id", &id)]).await, 200);
-    }
-    app.quiet().await;
-    let before = app.events().await.len();
-    app.end_process().await;
-
-    // It was processed before somebody changed us for the worse.
-    app.settings.insert("FAILPOINTS".into(), "poison=return".into());
-    app.processes[0] = Process::spawn(&["serve"], &app.settings);
-    eventually("somebody answers", || async { count(&app, "processed").await == Some(DELIVERIES) }).await;
-    let (status, run) = app.post("/v1/replays", serde_json::json!({ "type": "activity", "rate": 1_000 })).await;
-    assert_eq!(status, 202, "{run}");
+/// Waits until a replay has stopped, and starts a process that ended again; answers the replay, and how often one ended.
+async fn supervise_replay(app: &mut TestApp, run: &Value) -> (Value, u32) {
     let url = app.api(&format!("/v1/replays/{}", run["id"].as_str().unwrap()));
     let (begun, mut deaths) = (Instant::now(), 0);
-    let run = loop {
+    loop {
         if !app.processes[0].is_alive() {
             deaths += 1;
             app.processes[0] = Process::spawn(&["serve"], &app.settings);
         }
         if let Ok(answer) = app.http.get(&url).send().await {
             let run: Value = answer.json().await.unwrap_or_default();
-            if run["finished_at"].is_string() {
-                break run;
+            if run["state"] == "previewed" || run["finished_at"].is_string() {
+                return (run, deaths);
             }
         }
-        assert!(begun.elapsed() < Duration::from_secs(240), "{deaths} deaths, and no end");
+        assert!(begun.elapsed() < Duration::from_secs(120), "{deaths} deaths, and no end");
         tokio::time::sleep(Duration::from_millis(50)).await;
-    };
-    println!("{deaths} deaths, {:.1?}", begun.elapsed());
-    assert_eq!(run["state"], "done", "{run}");
-    let items = &run["progress"]["items"];
-    assert_eq!((&items["failed"], &items["unchanged"]), (&1.into(), &(DELIVERIES - 1).into()), "{run}");
-    assert_eq!(run["progress"]["predicted"]["fail"], 1, "{run}");
-    // In company and twice alone, when it is counted and when it is worked.
-    assert!(deaths <= 6, "{deaths}");
-    assert_eq!(app.events().await.len(), before, "nothing took effect a second time");
+    }
+}
+
+async fn a_replay_leaves_what_still_ends_its_process_and_goes_on(engine: Engine) {
+    const DEAD: usize = 30;
+    let options = Options::default().set("LANDFALL_DELIVERY_ATTEMPTS", "1").set("LANDFALL_BACKFILL_DAYS", "0");
+    let mut app = TestApp::start_with(engine, options.set("FAILPOINTS", "panicking=return")).await;
+    app.settings.insert("LANDFALL_PUBLIC_ADDR".into(), app.public.to_string());
+    app.settings.insert("LANDFALL_INTERNAL_ADDR".into(), app.internal.to_string());
+    for number in 0..DEAD {
+        let id = if number == 0 { "panicking-poison".to_owned() } else { format!("panicking-{number}") };
+        assert_eq!(app.send(&run_of(&id), &[("x-terra-trace-id", &id)]).await, 200);
+    }
+    eventually("all are dead", || async { count(&app, "dead").await == Some(DEAD) }).await;
+    app.end_process().await;
+
+    // One bug was mended, and the oldest meets another, which ends its process.
+    app.settings.insert("FAILPOINTS".into(), "poison=return;replay_lease=return(1000)".into());
+    let begun = Instant::now();
+    app.processes[0] = Process::spawn(&["serve"], &app.settings);
+    eventually("somebody answers", || async { count(&app, "dead").await == Some(DEAD) }).await;
+    let replay = |dry_run: bool| json!({ "rate": 1_000, "dry_run": dry_run });
+    let (status, run) = app.post("/v1/dead-letters/replay", replay(true)).await;
+    assert_eq!(status, 202, "{run}");
+    let (previewed, looking) = supervise_replay(&mut app, &run).await;
+    let predicted = &previewed["progress"]["predicted"];
+    assert_eq!((&predicted["change"], &predicted["unknown"]), (&json!(DEAD - 1), &json!(1)), "{previewed}");
+    assert!(looking <= 3, "in company and twice alone: {looking}");
+    assert_eq!(app.post(&format!("/v1/replays/{}/start", run["id"].as_str().unwrap()), json!({})).await.0, 200);
+    let (done, working) = supervise_replay(&mut app, &run).await;
+    let items = &done["progress"]["items"];
+    assert_eq!((&done["state"], &items["changed"], &items["failed"]), (&json!("done"), &json!(DEAD - 1), &json!(1)));
+    assert!(working <= 2, "it went alone, after the others: {working}");
+    let left = app.all("/v1/dead-letters").await;
+    assert_eq!((left.len(), &left[0]["reason"]), (1, &json!("crashed")), "{left:?}");
+
+    // From now on it is known what it does: a look leaves it alone, and whoever insists loses no more than needed.
+    let settings = BTreeMap::from([("LANDFALL_URL".to_owned(), format!("http://{}", app.internal))]);
+    let (code, said) = Process::run(&["dead", "replay", "--dry-run"], &settings).await;
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("1 unknown, because they ended their process before"), "{said}");
+    assert!(app.processes[0].is_alive());
+    let (_, run) = app.post("/v1/dead-letters/replay", replay(false)).await;
+    let (stopped, insisting) = supervise_replay(&mut app, &run).await;
+    assert_eq!((&stopped["state"], &stopped["reason"]), (&json!("failed"), &json!("crashed")), "{stopped}");
+    assert!(insisting <= 2, "{insisting}");
+    println!("{looking} + {working} + {insisting} deaths, {:.1?}", begun.elapsed());
+
+    app.end_process().await;
+    app.settings.remove("FAILPOINTS");
+    app.processes[0] = Process::serve("receive,work,api", &app.settings, false).await;
+    let (code, said) = Process::run(&["dead", "replay", "--yes"], &settings).await;
+    assert_eq!(code, 0, "{said}");
+    app.quiet().await;
+    assert_eq!(app.all("/v1/users/ann/activities").await.len(), DEAD, "each once");
     app.end().await;
 }

@@ -186,6 +186,7 @@ mod reference_is_the_user {
         dead::the_audit_ends_with_its_time,
         dead::the_audit_pages_newest_first_and_is_filtered,
         replay::what_is_discarded_during_a_run_is_left_out,
+    replay::what_is_likely_to_fail_or_failed_before_comes_last,
         replay::what_was_processed_is_replayed_without_a_second_effect,
         replay::a_dead_letter_takes_effect_once_and_is_told_as_a_replay,
         replay::a_dead_connect_is_history_once_however_often_it_is_replayed,

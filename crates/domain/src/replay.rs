@@ -1,6 +1,6 @@
 //! Replaying: deliveries of the ledger are worked again from their stored bytes, under their old order and key.
 //!
-//! A run is counted first, then one delivery is worked, and only if that went well the rest. What it did to each is kept
+//! A run is counted first, then one delivery is worked, and only if one went well the rest. What it did to each is kept
 //! with the effects, so that a run goes on exactly where it was stopped, however that happened.
 
 use std::collections::BTreeMap;
@@ -105,7 +105,7 @@ pub enum State {
     Done,
     /// A person stopped it; it may be started again.
     Cancelled,
-    /// The first delivery failed again, and no other was touched; it may be started again.
+    /// Those that were tried first failed again, and no other was touched; it may be started again.
     Failed,
 }
 
@@ -163,6 +163,10 @@ impl Replay {
     }
 }
 
+/// Deliveries that may fail at the beginning, of different causes where there are some, before a run stops: one that is bad
+/// for itself must not keep all others waiting.
+pub const FIRSTS_MAX: u64 = 3;
+
 /// A run that is fast works small batches instead of waiting between single deliveries.
 const STEPS_PER_SECOND: u32 = 10;
 const STEP_MAX: u32 = 50;
@@ -206,6 +210,8 @@ pub struct Predictions {
     /// Kept without effects again.
     pub kept: u64,
     pub fail: u64,
+    /// It has ended a process, and nobody looked.
+    pub unknown: u64,
 }
 
 impl Predictions {
@@ -215,6 +221,7 @@ impl Predictions {
             Predicted::Nothing => self.nothing += deliveries,
             Predicted::Kept => self.kept += deliveries,
             Predicted::Fail => self.fail += deliveries,
+            Predicted::Unknown => self.unknown += deliveries,
         }
     }
 }
@@ -302,10 +309,13 @@ pub enum Predicted {
     Nothing,
     Kept,
     Fail,
+    /// It has ended a process: not even a look is worth another one.
+    Unknown,
 }
 
 impl Predicted {
-    pub const ALL: [Predicted; 4] = [Predicted::Change, Predicted::Nothing, Predicted::Kept, Predicted::Fail];
+    pub const ALL: [Predicted; 5] =
+        [Predicted::Change, Predicted::Nothing, Predicted::Kept, Predicted::Fail, Predicted::Unknown];
 
     pub fn label(self) -> &'static str {
         match self {
@@ -313,6 +323,15 @@ impl Predicted {
             Predicted::Nothing => "nothing",
             Predicted::Kept => "kept",
             Predicted::Fail => "fail",
+            Predicted::Unknown => "unknown",
+        }
+    }
+
+    /// Where it stands in line: what is likely to fail goes last, and does not decide how a run begins.
+    pub fn place(self) -> u32 {
+        match self {
+            Predicted::Change | Predicted::Nothing | Predicted::Kept => 0,
+            Predicted::Fail | Predicted::Unknown => 1,
         }
     }
 

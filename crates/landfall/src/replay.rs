@@ -1,9 +1,10 @@
 //! Replays, step by step: one process at a time, and whoever takes over goes on where the last one was.
 //!
-//! A run is counted page by page, each page with a look at what working it again would do. Then one delivery is worked,
-//! and if it fails nothing else is touched; the rest follows at the run's rate, between live traffic, not before it.
+//! A run is counted page by page, each page with a look at what working it again would do. Then one delivery is worked; if
+//! it fails, another is tried, and after a few nothing else is touched. Once one went well the rest follows at the run's
+//! rate, between live traffic, not before it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
@@ -11,12 +12,13 @@ use std::time::{Duration, Instant};
 
 use adapters::payloads::PayloadError;
 use adapters::queue::Job;
-use adapters::store::{Audit, Counted, Holder, LedgerOutcome, Selected, StoreError, Turn};
+use adapters::store::{Audit, Counted, Holder, LedgerOutcome, Page, Selected, StoreError, Turn};
 use domain::id::DeliveryId;
 use domain::plan::{self, Context, Plan};
 use domain::record::RecordKey;
 use domain::replay::{self, Care, ItemState, Items, Predicted, Progress, Replay, ReplayId, Selection, State};
 use domain::settle::Failure;
+use fail::fail_point;
 use jiff::SignedDuration;
 use metrics::counter;
 use serde_json::{Value, json};
@@ -31,6 +33,13 @@ use crate::worker::{self, context};
 
 /// Taken anew with every step; after a crash another process waits this long.
 const LEASE: SignedDuration = SignedDuration::from_secs(15);
+
+fn lease() -> SignedDuration {
+    // Of a test that waits for it after each of several crashes.
+    fail_point!("replay_lease", |ms| ms.and_then(|ms| ms.parse().ok()).map_or(LEASE, SignedDuration::from_millis));
+    LEASE
+}
+
 /// Renewals of it in the middle of a step, before it would run out.
 const RENEWALS: u32 = 3;
 const POLL: Duration = Duration::from_millis(500);
@@ -118,7 +127,7 @@ impl Work<'_> {
     async fn turn(&mut self) -> Result<Duration, StoreError> {
         let store = &self.ports.store;
         let now = self.ports.clock.now();
-        if !store.hold(self.lease, now, now + LEASE).await? {
+        if !store.hold(self.lease, now, now + lease()).await? {
             return Ok(POLL);
         }
         match store.next_replay().await? {
@@ -138,9 +147,11 @@ impl Work<'_> {
             let takes = care.deliveries(fitting(&page));
             is_last &= takes == page.len();
             page.truncate(takes);
-            self.take(&mut run, care, first, takes).await?;
+            if !self.take(&mut run, care, first, takes).await? {
+                return Ok(Duration::ZERO);
+            }
             counted = match care {
-                Care::Leave { .. } => page.iter().map(|selected| as_counted(selected, Predicted::Fail)).collect(),
+                Care::Leave { .. } => page.iter().map(|selected| as_counted(selected, Predicted::Unknown)).collect(),
                 Care::Together | Care::Alone { .. } => self.predict(&page).await?,
             };
         }
@@ -160,8 +171,14 @@ impl Work<'_> {
         replay::care(found, first, is_ours)
     }
 
-    /// Writes down what is worked next, before it is.
-    async fn take(&mut self, run: &mut Replay, care: Care, first: DeliveryId, takes: usize) -> Result<(), StoreError> {
+    /// Writes down what is worked next, before it is; false where a person cancelled the run meanwhile.
+    async fn take(
+        &mut self,
+        run: &mut Replay,
+        care: Care,
+        first: DeliveryId,
+        takes: usize,
+    ) -> Result<bool, StoreError> {
         let in_hand = care.in_hand(first, u32::try_from(takes).unwrap_or(u32::MAX));
         self.took = Some((run.id, in_hand.first));
         run.progress.in_hand = Some(in_hand);
@@ -187,7 +204,8 @@ impl Work<'_> {
             in_hand: None,
         };
         let state = if run.dry_run { State::Previewed } else { State::Running };
-        self.keep(Replay { state, progress, ..run }, State::Counting).await
+        self.keep(Replay { state, progress, ..run }, State::Counting).await?;
+        Ok(())
     }
 
     /// What working these again would do, as far as a look can tell.
@@ -195,7 +213,8 @@ impl Work<'_> {
         let context = context(self.ports, self.config);
         let mut plans: Vec<Option<Plan>> = Vec::with_capacity(page.len());
         for selected in page {
-            plans.push(self.planned(&selected.job, &context).await?);
+            let is_safe = !has_ended_its_process(selected);
+            plans.push(if is_safe { self.planned(&selected.job, &context).await? } else { None });
         }
         let keys: Vec<RecordKey> = plans
             .iter()
@@ -207,7 +226,11 @@ impl Work<'_> {
         let kept = if keys.is_empty() { BTreeMap::new() } else { self.ports.store.kept_records(&keys).await? };
         let counted = |(selected, plan): (&Selected, Option<Plan>)| {
             let took_effect = matches!(selected.outcome, LedgerOutcome::Processed | LedgerOutcome::Duplicate);
-            let predicted = plan.map_or(Predicted::Fail, |plan| replay::predict(&plan, &kept, took_effect));
+            let predicted = match plan {
+                Some(plan) => replay::predict(&plan, &kept, took_effect),
+                None if has_ended_its_process(selected) => Predicted::Unknown,
+                None => Predicted::Fail,
+            };
             as_counted(selected, predicted)
         };
         Ok(page.iter().zip(plans).map(counted).collect())
@@ -232,25 +255,30 @@ impl Work<'_> {
     async fn work(&mut self, mut run: Replay) -> Result<Duration, StoreError> {
         let began = Instant::now();
         let store = self.ports.store.clone();
-        if !run.progress.proven && store.replay_counts(run.id).await?.failed > 0 {
-            // A process ended between the first one's failure and what follows from it.
-            let reason = Some("it failed before".to_owned());
-            let run = Replay { state: State::Failed, reason, finished_at: Some(self.ports.clock.now()), ..run };
-            self.keep(run, State::Running).await?;
-            return Ok(Duration::ZERO);
-        }
-        let mut items = store.replay_items(run.id, run.step()).await?;
+        // Until one went well, one at a time; what became of the others so far says whether to go on.
+        let before = if run.progress.proven { None } else { Some(store.replay_counts(run.id).await?) };
+        let mut items = match &before {
+            None => store.replay_items(run.id, run.step()).await?,
+            Some(before) if before.failed < replay::FIRSTS_MAX => {
+                store.replay_first(run.id).await?.into_iter().collect()
+            }
+            Some(_) => Vec::new(),
+        };
         if items.is_empty() {
-            run.progress.items = store.replay_counts(run.id).await?;
-            run.finished_at = Some(self.ports.clock.now());
-            self.keep(Replay { state: State::Done, ..run }, State::Running).await?;
+            match before.filter(|before| before.failed > 0) {
+                Some(before) => self.give_up(run, before).await?,
+                None => self.finish(run).await?,
+            }
             return Ok(Duration::ZERO);
         }
         let first = items[0].delivery;
         let care = self.care(&run, first);
-        items.truncate(care.deliveries(items.len()));
-        self.take(&mut run, care, first, items.len()).await?;
-        let (count, is_first) = (items.len() as u32, !run.progress.proven);
+        let until_risk = items.iter().position(|item| item.at_risk).map_or(items.len(), |at| at.max(1));
+        items.truncate(care.deliveries(until_risk));
+        if !self.take(&mut run, care, first, items.len()).await? {
+            return Ok(Duration::ZERO);
+        }
+        let count = items.len() as u32;
         let mut jobs = Vec::with_capacity(items.len());
         for item in items {
             match item.turn {
@@ -265,9 +293,6 @@ impl Work<'_> {
         if let Care::Leave { .. } = care {
             for (job, _) in &jobs {
                 self.failed(run.id, job, &Failure::Crashed).await?;
-            }
-            if is_first && !jobs.is_empty() {
-                self.look_at_the_first(run, Some(&Failure::Crashed)).await?;
             }
             return Ok(Duration::ZERO);
         }
@@ -284,14 +309,33 @@ impl Work<'_> {
             self.failed(run.id, &one.job, &one.failure).await?;
             worker::let_go(&one.documents, self.ports).await;
         }
-        if is_first && worked > 0 {
-            self.look_at_the_first(run, failed.first().map(|one| &one.failure)).await?;
-        } else {
-            self.tally(run.clone()).await?;
-            let takes = Duration::from_secs(1).saturating_mul(count) / run.rate.max(1);
-            return Ok(takes.saturating_sub(began.elapsed()));
+        if let Some(before) = before {
+            self.look_at_the_first(run, before).await?;
+            return Ok(Duration::ZERO);
         }
-        Ok(Duration::ZERO)
+        let rate = run.rate.max(1);
+        self.tally(run).await?;
+        let takes = Duration::from_secs(1).saturating_mul(count) / rate;
+        Ok(takes.saturating_sub(began.elapsed()))
+    }
+
+    async fn finish(&self, mut run: Replay) -> Result<(), StoreError> {
+        run.progress.items = self.ports.store.replay_counts(run.id).await?;
+        run.finished_at = Some(self.ports.clock.now());
+        self.keep(Replay { state: State::Done, ..run }, State::Running).await?;
+        Ok(())
+    }
+
+    /// Stops a run of which none went well.
+    async fn give_up(&self, mut run: Replay, items: Items) -> Result<(), StoreError> {
+        let page = Page { after: None, limit: replay::FIRSTS_MAX as u32 };
+        let failed = self.ports.store.replayed(run.id, Some(ItemState::Failed), &page).await?.items;
+        let reasons: BTreeSet<String> = failed.into_iter().filter_map(|one| one.reason).collect();
+        run.reason = Some(reasons.into_iter().collect::<Vec<_>>().join(", "));
+        run.progress.items = items;
+        run.finished_at = Some(self.ports.clock.now());
+        self.keep(Replay { state: State::Failed, ..run }, State::Running).await?;
+        Ok(())
     }
 
     /// Does the work, and keeps the lease meanwhile: waiting for a payload store that is away must not look like a death.
@@ -300,26 +344,22 @@ impl Work<'_> {
         loop {
             tokio::select! {
                 done = &mut work => return done,
-                () = tokio::time::sleep(LEASE.unsigned_abs() / RENEWALS) => {}
+                () = tokio::time::sleep(lease().unsigned_abs() / RENEWALS) => {}
             }
             let now = self.ports.clock.now();
-            if let Err(error) = self.ports.store.hold(self.lease, now, now + LEASE).await {
+            if let Err(error) = self.ports.store.hold(self.lease, now, now + lease()).await {
                 warn!(%error, "cannot renew the lease of replays");
             }
         }
     }
 
-    async fn look_at_the_first(&mut self, mut run: Replay, failure: Option<&Failure>) -> Result<(), StoreError> {
-        let now = self.ports.clock.now();
-        run.started_at = run.started_at.or(Some(now));
-        run.progress.items = self.ports.store.replay_counts(run.id).await?;
-        let run = match failure {
-            None => Replay { progress: Progress { proven: true, ..run.progress.clone() }, ..run },
-            Some(failure) => {
-                Replay { state: State::Failed, reason: Some(failure.reason()), finished_at: Some(now), ..run }
-            }
-        };
-        self.keep(run, State::Running).await
+    async fn look_at_the_first(&self, mut run: Replay, before: Items) -> Result<(), StoreError> {
+        let items = self.ports.store.replay_counts(run.id).await?;
+        run.started_at = run.started_at.or(Some(self.ports.clock.now()));
+        run.progress.proven = items.worked() > before.worked();
+        run.progress.items = items;
+        self.keep(run, State::Running).await?;
+        Ok(())
     }
 
     async fn left(&self, run: ReplayId, delivery: DeliveryId, state: ItemState) -> Result<(), StoreError> {
@@ -344,8 +384,8 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Keeps a run, unless a person changed it meanwhile; its end is an entry of the audit.
-    async fn keep(&self, run: Replay, was: State) -> Result<(), StoreError> {
+    /// Keeps a run, unless a person changed it meanwhile; answers whether it did. Its end is an entry of the audit.
+    async fn keep(&self, run: Replay, was: State) -> Result<bool, StoreError> {
         let action = match run.state {
             State::Done => Some("replay.done"),
             State::Failed => Some("replay.failed"),
@@ -356,7 +396,7 @@ impl Work<'_> {
         if kept && run.state != was {
             info!(replay.id = %run.id, state = run.state.label(), "replay: {}", replay::sentence(&run));
         }
-        Ok(())
+        Ok(kept)
     }
 }
 
@@ -368,6 +408,12 @@ fn fitting(page: &[Selected]) -> usize {
         bytes <= COUNT_BYTES_AT_ONCE
     };
     page.iter().take_while(fits).count().max(1)
+}
+
+/// A dead letter that ended its worker would end this one too, for a mere look.
+fn has_ended_its_process(selected: &Selected) -> bool {
+    let is_left = matches!(selected.outcome, LedgerOutcome::Dead | LedgerOutcome::Discarded);
+    is_left && selected.reason == Some(Failure::Crashed.reason())
 }
 
 fn as_counted(selected: &Selected, predicted: Predicted) -> Counted {
@@ -384,6 +430,8 @@ pub(crate) async fn shown(ports: &Ports, mut run: Replay) -> Result<Value, Store
 }
 
 pub(crate) fn document(run: &Replay) -> Value {
+    // What those who work it note down for themselves is nobody else's.
+    let progress = Progress { until: None, in_hand: None, ..run.progress.clone() };
     json!({
         "id": run.id,
         "state": run.state,
@@ -394,7 +442,7 @@ pub(crate) fn document(run: &Replay) -> Value {
         "requested_at": run.requested_at,
         "started_at": run.started_at,
         "finished_at": run.finished_at,
-        "progress": run.progress,
+        "progress": progress,
         "reason": run.reason,
         "text": replay::sentence(run),
     })

@@ -123,6 +123,49 @@ pub(crate) async fn what_is_discarded_during_a_run_is_left_out(store: &dyn Store
     assert_eq!(seen_by(store, "ann").await.len(), 1);
 }
 
+pub(crate) async fn what_is_likely_to_fail_or_failed_before_comes_last(store: &dyn Store) {
+    let all: Vec<Sent> =
+        (0..5).map(|index| sent(activity(user("u", Some("ann")), &format!("run-{index}"), 1.0), index)).collect();
+    for (one, reason) in all.iter().zip(["panicked", "panicked", "rejected:a", "crashed", "rejected:b"]) {
+        bury(store, one, reason).await;
+    }
+    let run = wanted(1_000);
+    assert!(store.write_replay(&run, None, None, at(1_000)).await.unwrap());
+    let predicted = |index| if index == 3 { Predicted::Unknown } else { Predicted::Change };
+    let counted = |(index, one): (usize, &Sent)| Counted {
+        delivery: one.id,
+        received_at: at(one.received),
+        outcome: LedgerOutcome::Dead,
+        predicted: predicted(index),
+    };
+    let items: Vec<Counted> = all.iter().enumerate().map(counted).collect();
+    assert!(store.add_replay_items(&run, &items, at(1_000)).await.unwrap());
+    let line = async || {
+        let items = store.replay_items(run.id, 10).await.unwrap();
+        let place = |id: DeliveryId| all.iter().position(|one| one.id == id).unwrap();
+        items.iter().map(|item| (place(item.delivery), item.at_risk)).collect::<Vec<_>>()
+    };
+    assert_eq!(line().await, [(0, false), (1, false), (2, false), (4, false), (3, true)]);
+    let first = async || store.replay_first(run.id).await.unwrap().map(|item| item.delivery);
+    let fails = async |index: usize, reason: &str| {
+        store.fail_replay(run.id, &job(&all[index]), reason, at(2_000)).await.unwrap();
+    };
+    assert_eq!(first().await, Some(all[0].id));
+    fails(0, "panicked").await;
+    assert_eq!(first().await, Some(all[2].id), "one with another cause");
+    fails(2, "rejected:a").await;
+    fails(4, "rejected:b").await;
+    assert_eq!(first().await, Some(all[3].id));
+    fails(3, "crashed").await;
+    assert_eq!(first().await, Some(all[1].id), "there is no other cause left");
+    store.retry_failed_items(run.id).await.unwrap();
+    assert_eq!(line().await, [(1, false), (0, false), (2, false), (4, false), (3, true)]);
+    for index in 0..5 {
+        fails(index, "panicked").await;
+    }
+    assert_eq!(first().await, None);
+}
+
 pub(crate) async fn what_was_processed_is_replayed_without_a_second_effect(store: &dyn Store) {
     let connect = sent(auth_of_new("u", "ann"), 5);
     let ride = sent(activity(user("u", Some("ann")), "run", 1.0), 10);

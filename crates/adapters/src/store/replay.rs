@@ -17,12 +17,16 @@ use crate::queue::Job;
 pub struct Selected {
     pub job: Job,
     pub outcome: LedgerOutcome,
+    /// Why, where it is in trouble.
+    pub reason: Option<String>,
 }
 
 /// A delivery of a run whose turn has come.
 #[derive(Debug, Clone)]
 pub struct ReplayItem {
     pub delivery: DeliveryId,
+    /// It has ended a process, and is worked alone.
+    pub at_risk: bool,
     pub turn: Turn,
 }
 
@@ -42,7 +46,7 @@ pub enum Turn {
 pub struct ReplayedView {
     pub delivery: DeliveryId,
     pub received_at: Timestamp,
-    /// What a look at it before said that replaying would do: `change`, `nothing`, `kept`, `fail`.
+    /// What a look at it before said that replaying would do: `change`, `nothing`, `kept`, `fail`, `unknown`.
     pub predicted: String,
     /// `pending`, `changed`, `unchanged`, `kept`, `failed`, `gone`, `discarded`.
     pub state: String,

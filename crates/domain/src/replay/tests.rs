@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use terra::event::peek;
 use terra::headers::DeliveryHeaders;
 
+use super::words::preview;
 use super::*;
 use crate::delivery::Receipt;
 use crate::id::Environment;
@@ -140,7 +141,7 @@ fn a_run_says_what_it_is_about() {
     assert_eq!(sentence(&run), "Nothing matches.");
     run.progress.deliveries = 3;
     run.progress.users = 1;
-    run.progress.predicted = Predictions { change: 1, nothing: 1, kept: 0, fail: 1 };
+    run.progress.predicted = Predictions { change: 1, nothing: 1, kept: 0, fail: 1, unknown: 0 };
     run.progress.by_type = [("sleep".to_owned(), 3)].into();
     run.progress.by_class = [("poison".to_owned(), 2)].into();
     assert_eq!(
@@ -154,4 +155,8 @@ fn a_run_says_what_it_is_about() {
     run.reason = Some("panicked".into());
     run.progress.items = Items { pending: 2, failed: 1, ..Items::default() };
     assert_eq!(sentence(&run), "Stopped: the first one failed again (panicked); 2 of 3 were not touched.");
+    run.progress.items = Items { pending: 0, failed: 3, ..Items::default() };
+    assert_eq!(sentence(&run), "Stopped: the first 3 failed again (panicked); 0 of 3 were not touched.");
+    run.progress.predicted = Predictions { unknown: 3, ..Predictions::default() };
+    assert!(preview(&run.progress).ends_with("0 nothing, 3 unknown, because they ended their process before."));
 }

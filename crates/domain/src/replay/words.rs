@@ -18,6 +18,8 @@ pub fn preview(progress: &Progress) -> String {
     would.push(format!("{} nothing", predicted.nothing));
     would.extend((predicted.kept > 0).then(|| format!("{} would be kept without effects", predicted.kept)));
     would.extend((predicted.fail > 0).then(|| format!("{} would fail again", predicted.fail)));
+    let unknown = || format!("{} unknown, because they ended their process before", predicted.unknown);
+    would.extend((predicted.unknown > 0).then(unknown));
     format!(
         "{} of {}{span} ({}{}): {}.",
         counted(progress.deliveries, "delivery", "deliveries"),
@@ -54,7 +56,8 @@ pub fn sentence(replay: &Replay) -> String {
             done(&progress.items)
         ),
         State::Failed => format!(
-            "Stopped: the first one failed again ({}); {} of {} were not touched.",
+            "Stopped: the first {} failed again ({}); {} of {} were not touched.",
+            if progress.items.failed == 1 { "one".to_owned() } else { progress.items.failed.to_string() },
             reason(),
             progress.items.pending,
             progress.deliveries

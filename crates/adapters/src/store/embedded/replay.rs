@@ -79,8 +79,8 @@ pub(super) fn add_items(
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     const ADD: &str = "
-        INSERT INTO replay_item (run_id, delivery_id, received_at, chosen_as, predicted, state)
-        VALUES (?1, ?2, ?3, ?4, ?5, 'pending') ON CONFLICT DO NOTHING";
+        INSERT INTO replay_item (run_id, delivery_id, received_at, chosen_as, predicted, place, state)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'pending') ON CONFLICT DO NOTHING";
     if !write(connection, run, Some(State::Counting), None, now)? {
         return Ok(false);
     }
@@ -92,6 +92,7 @@ pub(super) fn add_items(
             ms(item.received_at),
             item.outcome.label(),
             item.predicted.label(),
+            item.predicted.place(),
         ])?;
     }
     Ok(true)
@@ -183,24 +184,46 @@ pub(super) fn counts(connection: &Connection, id: ReplayId) -> Result<Items, Sto
 
 pub(super) fn pending(connection: &Connection, id: ReplayId, limit: u32) -> Result<Vec<ReplayItem>, StoreError> {
     const PENDING: &str = "
-        SELECT replay_item.delivery_id, delivery.metadata, delivery.body, delivery.attempts,
+        SELECT replay_item.delivery_id, delivery.metadata, delivery.body, delivery.attempts, replay_item.predicted,
                coalesce(delivery.outcome = 'discarded' AND replay_item.chosen_as IS NOT 'discarded', 0) AS discarded
         FROM replay_item LEFT JOIN delivery ON delivery.id = replay_item.delivery_id
         WHERE replay_item.run_id = ?1 AND replay_item.state = 'pending'
-        ORDER BY replay_item.delivery_id LIMIT ?2";
+        ORDER BY replay_item.place, replay_item.delivery_id LIMIT ?2";
     let mut statement = connection.prepare_cached(PENDING)?;
-    let rows = statement.query_map(params![id.0.as_bytes(), limit], |row| {
-        let turn = match row.get::<_, Option<Vec<u8>>>("body")? {
-            None => Turn::Gone,
-            Some(_) if row.get("discarded")? => Turn::Discarded,
-            Some(body) => {
-                let job = Job { delivery: json(row, "metadata")?, body: Sealed(Bytes::from(body)) };
-                Turn::Work(Box::new(job), row.get("attempts")?)
-            }
-        };
-        Ok(ReplayItem { delivery: DeliveryId(uuid(row, "delivery_id")?), turn })
-    })?;
+    let rows = statement.query_map(params![id.0.as_bytes(), limit], item)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The next to go first. The causes of those that failed so far are left for later: one bad delivery, or one bad cause,
+/// says nothing about the others.
+pub(super) fn first(connection: &Connection, id: ReplayId) -> Result<Option<ReplayItem>, StoreError> {
+    const FIRST: &str = "
+        SELECT replay_item.delivery_id, delivery.metadata, delivery.body, delivery.attempts, replay_item.predicted,
+               delivery.outcome = 'discarded' AND replay_item.chosen_as IS NOT 'discarded' AS discarded
+        FROM replay_item JOIN delivery ON delivery.id = replay_item.delivery_id
+        WHERE replay_item.run_id = ?1 AND replay_item.state = 'pending'
+          AND coalesce(delivery.fingerprint, '') NOT IN
+              (SELECT coalesce(failed.fingerprint, '')
+               FROM replay_item AS other JOIN delivery AS failed ON failed.id = other.delivery_id
+               WHERE other.run_id = ?1 AND other.state = 'failed')
+        ORDER BY replay_item.place, replay_item.delivery_id LIMIT 1";
+    match connection.prepare_cached(FIRST)?.query_row([id.0.as_bytes()], item).optional()? {
+        Some(first) => Ok(Some(first)),
+        None => Ok(pending(connection, id, 1)?.pop()),
+    }
+}
+
+fn item(row: &Row<'_>) -> rusqlite::Result<ReplayItem> {
+    let turn = match row.get::<_, Option<Vec<u8>>>("body")? {
+        None => Turn::Gone,
+        Some(_) if row.get("discarded")? => Turn::Discarded,
+        Some(body) => {
+            let job = Job { delivery: json(row, "metadata")?, body: Sealed(Bytes::from(body)) };
+            Turn::Work(Box::new(job), row.get("attempts")?)
+        }
+    };
+    let at_risk = word(row, "predicted", Predicted::parse)? == Predicted::Unknown;
+    Ok(ReplayItem { delivery: DeliveryId(uuid(row, "delivery_id")?), at_risk, turn })
 }
 
 pub(super) fn list_items(
@@ -280,7 +303,8 @@ pub(super) fn leave(
 
 pub(super) fn retry_failed(connection: &Connection, id: ReplayId) -> Result<(), StoreError> {
     const RETRY: &str = "
-        UPDATE replay_item SET state = 'pending', reason = NULL WHERE run_id = ?1 AND state = 'failed'";
+        UPDATE replay_item SET state = 'pending', reason = NULL, place = place + 2
+        WHERE run_id = ?1 AND state = 'failed'";
     connection.prepare_cached(RETRY)?.execute([id.0.as_bytes()])?;
     Ok(())
 }

@@ -67,7 +67,7 @@ pub(super) fn select(
 ) -> Result<Vec<Selected>, StoreError> {
     const OF_IDS: &str = concat!(
         "
-        SELECT id, metadata, body, outcome FROM delivery
+        SELECT id, metadata, body, outcome, reason FROM delivery
         WHERE id IN (SELECT unhex(value) FROM json_each(?1)) AND (?2 IS NULL OR outcome = ?2) ",
         chosen!(),
         " AND coalesce(type_name NOT IN ('s3_payload', 's3_upload'), 1)
@@ -76,7 +76,7 @@ pub(super) fn select(
     );
     const DEAD: &str = concat!(
         "
-        SELECT id, metadata, body, outcome FROM delivery
+        SELECT id, metadata, body, outcome, reason FROM delivery
         WHERE ?1 IS NULL AND outcome = 'dead' AND ?2 = 'dead' ",
         chosen!(),
         " AND coalesce(type_name NOT IN ('s3_payload', 's3_upload'), 1)
@@ -85,7 +85,7 @@ pub(super) fn select(
     );
     const MATCHING: &str = concat!(
         "
-        SELECT id, metadata, body, outcome FROM delivery
+        SELECT id, metadata, body, outcome, reason FROM delivery
         WHERE ?1 IS NULL AND (outcome = ?2 OR (?2 IS NULL AND outcome IN ('processed', 'set_aside', 'dead'))) ",
         chosen!(),
         " AND coalesce(type_name NOT IN ('s3_payload', 's3_upload'), 1)
@@ -104,7 +104,7 @@ pub(super) fn select(
     let rows = statement.query_map(params_from_iter(chosen(selection, more)), |row| {
         let body = Sealed(Bytes::from(row.get::<_, Vec<u8>>("body")?));
         let job = Job { delivery: json(row, "metadata")?, body };
-        Ok(Selected { job, outcome: word(row, "outcome", LedgerOutcome::parse)? })
+        Ok(Selected { job, outcome: word(row, "outcome", LedgerOutcome::parse)?, reason: row.get("reason")? })
     })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }

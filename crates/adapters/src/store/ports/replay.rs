@@ -44,7 +44,10 @@ pub trait Replays: Send + Sync {
     async fn next_replay(&self) -> Result<Option<Replay>, StoreError>;
     async fn replay_preview(&self, id: ReplayId) -> Result<Preview, StoreError>;
     async fn replay_counts(&self, id: ReplayId) -> Result<Items, StoreError>;
-    /// Pending deliveries of a run, in the order of their ids.
+    /// The pending delivery of a run that goes first; where it can, one with another cause than those that failed.
+    async fn replay_first(&self, id: ReplayId) -> Result<Option<ReplayItem>, StoreError>;
+    /// Pending deliveries of a run, in the order of their ids; those that are likely to fail come last, and what failed in
+    /// it before after them.
     async fn replay_items(&self, id: ReplayId, limit: u32) -> Result<Vec<ReplayItem>, StoreError>;
     /// Deliveries of a run and what became of them, in the order of their ids; `state` of `None` is any.
     async fn replayed(

@@ -87,10 +87,10 @@ pub(super) async fn write(
 }
 
 const ADD_ITEMS: &str = "
-INSERT INTO replay_item (run_id, delivery_id, received_at, chosen_as, predicted, state)
-SELECT $1, delivery_id, received_at, chosen_as, predicted, 'pending'
-  FROM unnest($2::uuid[], $3::timestamptz[], $4::text[], $5::text[])
-    AS counted (delivery_id, received_at, chosen_as, predicted)
+INSERT INTO replay_item (run_id, delivery_id, received_at, chosen_as, predicted, place, state)
+SELECT $1, delivery_id, received_at, chosen_as, predicted, place, 'pending'
+  FROM unnest($2::uuid[], $3::timestamptz[], $4::text[], $5::text[], $6::int[])
+    AS counted (delivery_id, received_at, chosen_as, predicted, place)
     ON CONFLICT DO NOTHING";
 
 /// Adds chosen deliveries and keeps how far the counting is, unless it was stopped meanwhile.
@@ -106,6 +106,7 @@ pub(super) async fn add_items(db: &Db, run: &Replay, items: &[Counted], now: Tim
             &column(items, |item| item.received_at),
             &column(items, |item| item.outcome.label()),
             &column(items, |item| item.predicted.label()),
+            &column(items, |item| integer(item.predicted.place())),
         ],
     )
     .await?;
@@ -205,30 +206,56 @@ pub(super) async fn counts(db: &Db, id: ReplayId) -> Result<Items, StoreError> {
 
 const PENDING: &str = "
 SELECT replay_item.delivery_id, delivery.metadata, delivery.body, delivery.attempts,
+       replay_item.predicted,
        coalesce(delivery.outcome = 'discarded' AND replay_item.chosen_as IS DISTINCT FROM 'discarded', false) AS discarded
-  FROM (SELECT delivery_id, received_at, chosen_as
+  FROM (SELECT delivery_id, received_at, chosen_as, predicted, place
           FROM replay_item
          WHERE run_id = $1 AND state = 'pending'
-         ORDER BY delivery_id
+         ORDER BY place, delivery_id
          LIMIT $2) AS replay_item
   LEFT JOIN delivery ON delivery.received_at = replay_item.received_at AND delivery.id = replay_item.delivery_id
- ORDER BY replay_item.delivery_id";
+ ORDER BY replay_item.place, replay_item.delivery_id";
 
 pub(super) async fn pending(db: &Db, id: ReplayId, limit: u32) -> Result<Vec<ReplayItem>, StoreError> {
     let rows = db.rows(PENDING, &[&id.0, &i64::from(limit)]).await?;
-    rows.iter()
-        .map(|row| {
-            let turn = match get::<Option<Vec<u8>>>(row, "body")? {
-                None => Turn::Gone,
-                Some(_) if get(row, "discarded")? => Turn::Discarded,
-                Some(body) => {
-                    let delivery = serde_json::from_value(get(row, "metadata")?).map_err(|_| strange("metadata"))?;
-                    Turn::Work(Box::new(Job { delivery, body: Sealed(Bytes::from(body)) }), small(row, "attempts")?)
-                }
-            };
-            Ok(ReplayItem { delivery: DeliveryId(get(row, "delivery_id")?), turn })
-        })
-        .collect()
+    rows.iter().map(item).collect()
+}
+
+/// The next to go first. The causes of those that failed so far are left for later: one bad delivery, or one bad cause,
+/// says nothing about the others.
+const FIRST: &str = "
+SELECT replay_item.delivery_id, delivery.metadata, delivery.body, delivery.attempts, replay_item.predicted,
+       delivery.outcome = 'discarded' AND replay_item.chosen_as IS DISTINCT FROM 'discarded' AS discarded
+  FROM replay_item
+  JOIN delivery ON delivery.received_at = replay_item.received_at AND delivery.id = replay_item.delivery_id
+ WHERE replay_item.run_id = $1
+   AND replay_item.state = 'pending'
+   AND coalesce(delivery.fingerprint, '') NOT IN
+       (SELECT coalesce(failed.fingerprint, '')
+          FROM replay_item AS other
+          JOIN delivery AS failed ON failed.received_at = other.received_at AND failed.id = other.delivery_id
+         WHERE other.run_id = $1 AND other.state = 'failed')
+ ORDER BY replay_item.place, replay_item.delivery_id
+ LIMIT 1";
+
+pub(super) async fn first(db: &Db, id: ReplayId) -> Result<Option<ReplayItem>, StoreError> {
+    match db.row(FIRST, &[&id.0]).await? {
+        Some(row) => item(&row).map(Some),
+        None => Ok(pending(db, id, 1).await?.pop()),
+    }
+}
+
+fn item(row: &Row) -> Result<ReplayItem, StoreError> {
+    let turn = match get::<Option<Vec<u8>>>(row, "body")? {
+        None => Turn::Gone,
+        Some(_) if get(row, "discarded")? => Turn::Discarded,
+        Some(body) => {
+            let delivery = serde_json::from_value(get(row, "metadata")?).map_err(|_| strange("metadata"))?;
+            Turn::Work(Box::new(Job { delivery, body: Sealed(Bytes::from(body)) }), small(row, "attempts")?)
+        }
+    };
+    let at_risk = get::<&str>(row, "predicted")? == Predicted::Unknown.label();
+    Ok(ReplayItem { delivery: DeliveryId(get(row, "delivery_id")?), at_risk, turn })
 }
 
 const ITEMS: &str = "
@@ -299,7 +326,8 @@ pub(super) async fn leave(db: &Db, id: ReplayId, delivery: DeliveryId, state: It
     Ok(())
 }
 
-const RETRY: &str = "UPDATE replay_item SET state = 'pending', reason = NULL WHERE run_id = $1 AND state = 'failed'";
+const RETRY: &str = "
+UPDATE replay_item SET state = 'pending', reason = NULL, place = place + 2 WHERE run_id = $1 AND state = 'failed'";
 
 pub(super) async fn retry_failed(db: &Db, id: ReplayId) -> Result<(), StoreError> {
     db.execute(RETRY, &[&id.0]).await?;

@@ -79,7 +79,7 @@ pub(super) async fn newest(db: &Db) -> Result<Option<DeliveryId>, StoreError> {
 /// A stored payload's link is past: there is nothing to work again, so it is never chosen.
 const SELECT: &str = concat!(
     "
-SELECT id, metadata, body, outcome
+SELECT id, metadata, body, outcome, reason
   FROM delivery
  WHERE ($1::uuid[] IS NULL OR id = ANY ($1))
    AND (outcome = $2::text
@@ -109,7 +109,7 @@ pub(super) async fn select(
             let delivery = serde_json::from_value(get(row, "metadata")?).map_err(|_| strange("metadata"))?;
             let body = Sealed(Bytes::from(get::<Vec<u8>>(row, "body")?));
             let outcome = LedgerOutcome::parse(get(row, "outcome")?).ok_or_else(|| strange("outcome"))?;
-            Ok(Selected { job: Job { delivery, body }, outcome })
+            Ok(Selected { job: Job { delivery, body }, outcome, reason: get(row, "reason")? })
         })
         .collect()
 }

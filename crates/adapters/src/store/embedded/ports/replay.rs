@@ -74,6 +74,10 @@ impl Replays for EmbeddedStore {
         self.read(move |connection| replay::counts(connection, id)).await
     }
 
+    async fn replay_first(&self, id: ReplayId) -> Result<Option<ReplayItem>, StoreError> {
+        self.read(move |connection| replay::first(connection, id)).await
+    }
+
     async fn replay_items(&self, id: ReplayId, limit: u32) -> Result<Vec<ReplayItem>, StoreError> {
         self.read(move |connection| replay::pending(connection, id, limit)).await
     }

@@ -73,6 +73,10 @@ impl Replays for PostgresStore {
         single!(self, |db| replay::counts(db, id))
     }
 
+    async fn replay_first(&self, id: ReplayId) -> Result<Option<ReplayItem>, StoreError> {
+        single!(self, |db| replay::first(db, id))
+    }
+
     async fn replay_items(&self, id: ReplayId, limit: u32) -> Result<Vec<ReplayItem>, StoreError> {
         single!(self, |db| replay::pending(db, id, limit))
     }
