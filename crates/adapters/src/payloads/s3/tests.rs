@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
+use domain::id::DeliveryId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use super::super::{Hint, Of, Payloads};
+use super::super::{Hint, Of, Payloads, Sealed};
 use super::*;
 
 /// As much of S3 as one bucket needs.
@@ -44,10 +45,11 @@ async fn answer(stream: &mut TcpStream, objects: &mut HashMap<String, Vec<u8>>) 
     assert!(head.contains("authorization: AWS4-HMAC-SHA256"), "{head}");
     let (status, content) = match method {
         "PUT" => {
-            assert!(path.starts_with("/health/landfall/probes/2026-11-22/"), "{path}");
+            assert!(path.starts_with("/health/landfall/") && path.contains("/2026-11-22/"), "{path}");
             objects.insert(path, body);
             (200, Vec::new())
         }
+        "GET" if path.contains("list-type=2") => (200, listing(&path, objects)),
         "GET" => objects.get(&path).map_or((404, Vec::new()), |object| (200, object.clone())),
         _ => {
             objects.remove(&path);
@@ -62,17 +64,25 @@ async fn answer(stream: &mut TcpStream, objects: &mut HashMap<String, Vec<u8>>) 
     stream.write_all(&[head.as_bytes(), &content].concat()).await.unwrap();
 }
 
+fn listing(path: &str, objects: &HashMap<String, Vec<u8>>) -> Vec<u8> {
+    let parameters = path.split_once('?').map_or("", |(_, parameters)| parameters);
+    let prefix = parameters.split('&').find_map(|one| one.strip_prefix("prefix=")).unwrap().replace("%2F", "/");
+    let keys = objects.keys().filter_map(|path| path.strip_prefix("/health/"));
+    let found: String = keys
+        .filter(|key| key.starts_with(&prefix))
+        .map(|key| {
+            format!(
+                "<Contents><Key>{key}</Key><LastModified>2026-11-22T07:00:00.000Z</LastModified><Size>5</Size>\
+                 <ETag>1</ETag></Contents>"
+            )
+        })
+        .collect();
+    format!("<ListBucketResult><IsTruncated>false</IsTruncated>{found}</ListBucketResult>").into_bytes()
+}
+
 #[tokio::test]
 async fn a_bucket_keeps_large_payloads_until_they_are_deleted() {
-    // Another test may have installed it already.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let builder = AmazonS3Builder::new()
-        .with_endpoint(bucket().await)
-        .with_allow_http(true)
-        .with_region("eu-west-2")
-        .with_access_key_id("id")
-        .with_secret_access_key("secret");
-    let payloads = Payloads { store: open_with(builder, "health", "landfall").unwrap(), inline_max: 10 };
+    let payloads = payloads().await;
     let hint = Hint { day: jiff::civil::date(2026, 11, 22), of: Of::Probe(Uuid::nil()) };
     let bytes = Bytes::from_static(b"steps steps steps steps steps");
     let sealed = payloads.seal(bytes.clone(), hint).await.unwrap();
@@ -81,4 +91,30 @@ async fn a_bucket_keeps_large_payloads_until_they_are_deleted() {
     payloads.delete(&sealed).await.unwrap();
     let lost = payloads.unseal(&sealed).await;
     assert!(matches!(lost, Err(PayloadError::Lost(_))), "{lost:?}");
+}
+
+#[tokio::test]
+async fn documents_of_a_delivery_go_from_a_bucket_as_a_whole() {
+    let payloads = payloads().await;
+    let day = jiff::civil::date(2026, 11, 22);
+    let [one, other] = [1, 2].map(|id| DeliveryId(Uuid::from_u128(id)));
+    for (delivery, id) in [(one, 1), (one, 2), (other, 3)] {
+        let hint = Hint { day, of: Of::Document { delivery, id: Uuid::from_u128(id) } };
+        payloads.seal(Bytes::from_static(b"steps steps steps steps steps"), hint).await.unwrap();
+    }
+    let at = day.to_zoned(jiff::tz::TimeZone::UTC).unwrap().timestamp();
+    payloads.delete(&Sealed::documents_of(one, at)).await.unwrap();
+    assert_eq!(payloads.stored(10).await.unwrap().0, 1, "the other's");
+}
+
+async fn payloads() -> Payloads {
+    // Another test may have installed it already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let builder = AmazonS3Builder::new()
+        .with_endpoint(bucket().await)
+        .with_allow_http(true)
+        .with_region("eu-west-2")
+        .with_access_key_id("id")
+        .with_secret_access_key("secret");
+    Payloads { store: open_with(builder, "health", "landfall").unwrap(), inline_max: 10 }
 }
