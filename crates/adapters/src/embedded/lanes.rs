@@ -253,7 +253,7 @@ pub(crate) struct Room {
 
 impl Room {
     /// The job was committed.
-    pub(crate) fn is_taken(mut self) {
+    pub(crate) fn take(mut self) {
         self.bytes = 0;
         self.lanes.published(self.lane);
     }

@@ -69,7 +69,7 @@ impl Queue for EmbeddedQueue {
             let result: Result<(), PublishError> =
                 outcome.map_or(Err(PublishError::Disk), |written| written.map_err(unpublished));
             if result.is_ok() {
-                room.is_taken();
+                room.take();
             }
             // The caller may have gone; the job is stored all the same.
             answer.send(result).ok();

@@ -230,7 +230,7 @@ async fn a_publish_that_is_dropped_gives_its_room_back() {
     let scratch = Scratch::new();
     let queue = open(&scratch);
     for number in 0..50 {
-        drop(queue.publish(job("activity", number)).now_or_never());
+        queue.publish(job("activity", number)).now_or_never();
     }
     queue.publish(job("activity", 50)).await.unwrap();
     let depths = queue.depths().await.unwrap();
