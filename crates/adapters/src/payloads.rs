@@ -14,6 +14,7 @@
 
 mod place;
 mod s3;
+mod tally;
 
 use std::fmt;
 use std::sync::Arc;
@@ -33,6 +34,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 pub use place::PayloadsUrl;
+use tally::Tally;
 
 /// The largest payload, unpacked: what a prepended size may make us allocate.
 pub const PAYLOAD_BYTES_MAX: usize = 256 * 1_024 * 1_024;
@@ -179,6 +181,7 @@ pub enum PayloadError {
 pub struct Payloads {
     store: Arc<dyn ObjectStore>,
     inline_max: usize,
+    tally: Arc<Tally>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -201,12 +204,16 @@ struct DocumentsOf {
 impl Payloads {
     /// Opens the payload store; makes the folder of a local one. `inline_max` counts bytes before packing.
     pub fn open(url: &PayloadsUrl, inline_max: usize) -> Result<Payloads, PayloadError> {
-        Ok(Payloads { store: place::open(url)?, inline_max })
+        Ok(Payloads::over(place::open(url)?, inline_max))
     }
 
     /// A payload store that ends with the process, for tests.
     pub fn in_memory(inline_max: usize) -> Payloads {
-        Payloads { store: Arc::new(object_store::memory::InMemory::new()), inline_max }
+        Payloads::over(Arc::new(object_store::memory::InMemory::new()), inline_max)
+    }
+
+    fn over(store: Arc<dyn ObjectStore>, inline_max: usize) -> Payloads {
+        Payloads { store, inline_max, tally: Arc::default() }
     }
 
     /// Packs the bytes. Large ones are in the payload store, synced, before this returns.
@@ -250,7 +257,11 @@ impl Payloads {
         let Some(pointer) = pointer(sealed)? else { return Ok(()) };
         let key = key_of(&pointer)?;
         match within(READ_DEADLINE, "delete an object", self.store.delete(&key)).await {
-            Ok(()) | Err(PayloadError::Lost(_)) => Ok(()),
+            Ok(()) => {
+                self.tally.removed(pointer.size);
+                Ok(())
+            }
+            Err(PayloadError::Lost(_)) => Ok(()),
             Err(error) => Err(error),
         }
     }
@@ -277,11 +288,14 @@ impl Payloads {
 
     async fn delete_all(&self, prefix: &str) -> Result<u64, PayloadError> {
         let prefix = Path::from(prefix);
-        let found = self.store.list(Some(&prefix)).map_ok(|object| object.location).try_collect::<Vec<_>>();
+        let found = self.store.list(Some(&prefix)).map_ok(|object| (object.location, object.size));
         let mut gone = 0;
-        for key in within(LIST_DEADLINE, "list its objects", found).await? {
+        for (key, bytes) in within(LIST_DEADLINE, "list its objects", found.try_collect::<Vec<_>>()).await? {
             match within(READ_DEADLINE, "delete an object", self.store.delete(&key)).await {
-                Ok(()) => gone += 1,
+                Ok(()) => {
+                    gone += 1;
+                    self.tally.removed(bytes);
+                }
                 Err(PayloadError::Lost(_)) => {}
                 Err(error) => return Err(error),
             }
@@ -295,7 +309,15 @@ impl Payloads {
             self.store.list(None).take(objects_max).try_fold((0, 0), |(objects, bytes), object| {
                 std::future::ready(Ok((objects + 1, bytes + object.size)))
             });
-        within(LIST_DEADLINE, "list its objects", count).await
+        let (objects, bytes) = within(LIST_DEADLINE, "list its objects", count).await?;
+        self.tally.counted(objects, bytes);
+        Ok((objects, bytes))
+    }
+
+    /// What [`Payloads::stored`] last counted, with what this process has put there and removed since; `None` before it
+    /// ever did.
+    pub fn tally(&self) -> Option<(u64, u64)> {
+        self.tally.now()
     }
 
     async fn put(&self, packed: Bytes, sha256: String, hint: Hint) -> Result<Sealed, PayloadError> {
@@ -304,6 +326,7 @@ impl Payloads {
         let pointer = Pointer { key, size: packed.len() as u64, sha256 };
         let path = key_of(&pointer)?;
         within(STORE_DEADLINE, "store an object", self.store.put(&path, PutPayload::from_bytes(packed))).await?;
+        self.tally.added(pointer.size);
         Ok(Sealed(with_json(FORM_POINTER, &pointer)))
     }
 

@@ -178,7 +178,10 @@ fn describe() {
     describe_gauge!(QUARANTINE_BYTES, Unit::Bytes, "what the quarantine takes");
     describe_gauge!(RETRIES, "failed deliveries that wait for another try");
     describe_gauge!(UNNEEDED_PAYLOADS, "payloads in storage that nothing needs and that are not deleted yet");
-    describe_gauge!(PAYLOADS, "objects in the payload store, at most 100,000 counted; by who does the upkeep");
+    describe_gauge!(
+        PAYLOADS,
+        "objects in the payload store, at most 100,000 counted every ten minutes by who does the upkeep, with what it added and removed since"
+    );
     describe_gauge!(PAYLOADS_BYTES, Unit::Bytes, "what these take");
     describe_gauge!(ERASURES_OPEN, "erasures to which Terra has not agreed, or that are under way");
     describe_gauge!(STORE_BYTES, Unit::Bytes, "what the store takes on disk, by part");

@@ -8,14 +8,13 @@ use adapters::store::Holder;
 use domain::plan::Capabilities;
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
-use metrics::gauge;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
 
 use crate::config::Config;
+use crate::quarantine;
 use crate::wiring::Ports;
-use crate::{quarantine, telemetry};
 
 const EVERY: Duration = Duration::from_secs(600);
 const LEASE: SignedDuration = SignedDuration::from_secs(600);
@@ -55,12 +54,9 @@ async fn clean(ports: &Ports, config: &Config) {
     }
     forget_audits(ports, config).await;
     drop_bodies(ports, config).await;
-    match ports.payloads.stored(PAYLOADS_COUNTED_MAX).await {
-        Ok((objects, bytes)) => {
-            gauge!(telemetry::PAYLOADS).set(objects as f64);
-            gauge!(telemetry::PAYLOADS_BYTES).set(bytes as f64);
-        }
-        Err(error) => warn!(%error, "could not count what the payload store holds"),
+    // From here on it is known what it holds: who asks for the gauges gets the running figure.
+    if let Err(error) = ports.payloads.stored(PAYLOADS_COUNTED_MAX).await {
+        warn!(%error, "could not count what the payload store holds");
     }
 }
 

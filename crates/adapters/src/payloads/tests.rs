@@ -76,6 +76,24 @@ async fn a_folder_keeps_objects_for_the_next_process() {
 }
 
 #[tokio::test]
+async fn what_is_held_is_known_between_two_countings() {
+    let payloads = Payloads::in_memory(INLINE_MAX);
+    let first = payloads.seal(noise(5_000), hint(1)).await.unwrap();
+    assert_eq!(payloads.tally(), None, "nobody has counted yet");
+    let counted = payloads.stored(10).await.unwrap();
+    assert_eq!((counted.0, payloads.tally()), (1, Some(counted)));
+    payloads.seal(noise(6_000), hint(2)).await.unwrap();
+    let document = Hint { of: Of::Document { delivery: DeliveryId(Uuid::nil()), id: Uuid::nil() }, ..hint(0) };
+    payloads.seal(noise(7_000), document).await.unwrap();
+    assert_eq!(payloads.clone().tally().unwrap().0, 3);
+    payloads.delete(&first).await.unwrap();
+    assert_eq!(payloads.tally().unwrap().0, 2);
+    assert_eq!(payloads.delete_all(DOCUMENTS).await.unwrap(), 1);
+    let running = payloads.tally();
+    assert_eq!(running, Some(payloads.stored(10).await.unwrap()));
+}
+
+#[tokio::test]
 async fn what_tries_of_a_delivery_left_goes_as_a_whole_and_nothing_else() {
     let folder = Folder::new();
     let url = PayloadsUrl::File(folder.0.clone());

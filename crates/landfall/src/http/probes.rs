@@ -118,6 +118,10 @@ async fn metrics(app: web::Data<App>, read: web::Data<GaugesRead>) -> HttpRespon
             gauge!(telemetry::QUEUE_DEPTH, "lane" => depth.lane.label()).set((depth.jobs + retries) as f64);
         }
     }
+    if let Some((objects, bytes)) = app.ports.payloads.tally() {
+        gauge!(telemetry::PAYLOADS).set(objects as f64);
+        gauge!(telemetry::PAYLOADS_BYTES).set(bytes as f64);
+    }
     metrics_process::Collector::default().collect();
     HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(app.metrics.render())
 }

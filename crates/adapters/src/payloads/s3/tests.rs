@@ -116,5 +116,5 @@ async fn payloads() -> Payloads {
         .with_region("eu-west-2")
         .with_access_key_id("id")
         .with_secret_access_key("secret");
-    Payloads { store: open_with(builder, "health", "landfall").unwrap(), inline_max: 10 }
+    Payloads::over(open_with(builder, "health", "landfall").unwrap(), 10)
 }
