@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Engine, Options, TestApp, eventually, now_seconds};
+use crate::harness::{Engine, Options, TestApp, eventually, now_seconds, terra_says};
 
 crate::on_every_engine!(
     links_that_lead_elsewhere_or_to_nothing_are_recorded_and_asked_for_again,
     what_was_downloaded_waits_for_a_payload_store_that_is_away,
     a_body_that_no_row_knows_goes_with_its_day,
+    a_page_of_large_documents_ends_early_and_goes_on,
 );
 
 const USER: &str = "terra-ann";
@@ -125,5 +126,32 @@ async fn a_body_that_no_row_knows_goes_with_its_day(engine: Engine) {
     eventually("the old one is gone", || async { !old.exists() }).await;
     assert!(new.exists(), "its row may be on its way");
     assert!(document.exists(), "that is a record's: they live until they are erased");
+    app.end().await;
+}
+
+async fn a_page_of_large_documents_ends_early_and_goes_on(engine: Engine) {
+    const RECORDS: usize = 20;
+    let app = TestApp::start_with(engine, Options::default().set("LANDFALL_BACKFILL_DAYS", "0")).await;
+    for number in 0..RECORDS {
+        let mut body = terra_says::activity(terra_says::user(USER, Some("ann")), &format!("run-{number}"), 1.0);
+        body["data"][0]["padding"] = "x".repeat(1024 * 1024).into();
+        assert_eq!(app.send(&body, &[]).await, 200);
+    }
+    app.quiet().await;
+    let (mut after, mut pages, mut found) = (String::new(), Vec::new(), std::collections::BTreeSet::new());
+    loop {
+        let page = app.get(&format!("/v1/users/ann/activities?samples=true&limit=1000{after}")).await;
+        let items = page["items"].as_array().unwrap();
+        pages.push(items.len());
+        for item in items {
+            assert_eq!(item["document"]["padding"].as_str().unwrap().len(), 1024 * 1024);
+            assert!(found.insert(item["id"].as_str().unwrap().to_owned()), "twice");
+        }
+        match page["next"].as_str() {
+            Some(next) => after = format!("&after={next}"),
+            None => break,
+        }
+    }
+    assert_eq!((found.len(), pages.as_slice()), (RECORDS, [8, 8, 4].as_slice()), "8 MiB and no more at once");
     app.end().await;
 }

@@ -3,8 +3,8 @@
 use actix_web::http::StatusCode;
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpResponse, web};
-use adapters::store::{RecordView, Span, StoreError};
-use domain::id::RecordId;
+use adapters::store::{Page, RecordView, Span, StoreError};
+use domain::id::{RecordId, UserId};
 use domain::record::overlaid;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Deserialize;
@@ -21,6 +21,9 @@ const IDS_MAX: usize = 500;
 
 /// Records of one request that are read at the same time.
 const READS_AT_ONCE: usize = 8;
+
+/// Documents of one page: it ends with the record that reaches this, or with those read beside it.
+const DOCUMENT_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// The plural in the path → the kind.
 const KINDS: [(&str, DataKind); 11] = [
@@ -72,29 +75,52 @@ pub(super) async fn list(
     let span = span(filter.from, filter.to)?;
     let page = page(filter.after, filter.limit)?;
     let with_samples = yes("samples", filter.samples.as_deref())?;
-    let listing = app.ports.store.records(&user_of(&user)?, kind, span, &page).await?;
+    let user = user_of(&user)?;
     if with_samples {
-        let next = listing.next;
-        return Ok(items(with_documents(&app, listing.items).await?, next));
+        return with_documents(&app, &user, kind, span, page).await;
     }
-    Ok(listed(&listing))
+    Ok(listed(&app.ports.store.records(&user, kind, span, &page).await?))
 }
 
-/// Each record with its document, read a few at a time.
-async fn with_documents(app: &App, records: Vec<RecordView>) -> Result<Vec<Value>, Problem> {
-    stream::iter(records.into_iter().map(|record| with_document(app, record)))
-        .buffered(READS_AT_ONCE)
-        .try_collect()
-        .await
+/// Each record with its document, a few at a time. A page ends early, with a cursor, once its documents are large enough:
+/// a thousand of them may be gigabytes.
+async fn with_documents(
+    app: &App,
+    user: &UserId,
+    kind: DataKind,
+    span: Span,
+    page: Page,
+) -> Result<HttpResponse, Problem> {
+    let Page { mut after, limit } = page;
+    let (mut left, mut bytes, mut found) = (limit, 0, Vec::new());
+    loop {
+        let some = Page { after, limit: left.min(READS_AT_ONCE as u32) };
+        let listing = app.ports.store.records(user, kind, span, &some).await?;
+        left = left.saturating_sub(listing.items.len() as u32);
+        after = listing.next;
+        let documents: Vec<(Value, usize)> =
+            stream::iter(listing.items.into_iter().map(|record| with_document(app, record)))
+                .buffered(READS_AT_ONCE)
+                .try_collect()
+                .await?;
+        for (document, size) in documents {
+            bytes += size;
+            found.push(document);
+        }
+        if after.is_none() || left == 0 || bytes >= DOCUMENT_BYTES_MAX {
+            return Ok(items(found, after));
+        }
+    }
 }
 
-async fn with_document(app: &App, record: RecordView) -> Result<Value, Problem> {
+/// A record with its document, and how large that is.
+async fn with_document(app: &App, record: RecordView) -> Result<(Value, usize), Problem> {
     let document = document_of(app, record.id).await?;
     let broken = |error: serde_json::Error| Problem::unavailable("unreadable_record", error.to_string());
     let mut value = serde_json::to_value(&record).map_err(broken)?;
     // A number that no number of ours can hold stands in the document's own text only.
     value["document"] = serde_json::from_str(&document).unwrap_or(Value::Null);
-    Ok(value)
+    Ok((value, document.len()))
 }
 
 /// Terra's object as last sent, its scores as merged.
@@ -137,7 +163,7 @@ pub(super) async fn show(
 ) -> Result<HttpResponse, Problem> {
     let with_samples = yes("samples", detail.samples.as_deref())?;
     match app.ports.store.record(*id).await? {
-        Some(record) if with_samples => Ok(private(StatusCode::OK, &with_document(&app, record).await?)),
+        Some(record) if with_samples => Ok(private(StatusCode::OK, &with_document(&app, record).await?.0)),
         Some(record) => Ok(private(StatusCode::OK, &record)),
         None => Err(unknown(*id)),
     }
