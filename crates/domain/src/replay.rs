@@ -38,6 +38,15 @@ impl ReplayId {
     }
 }
 
+/// One start of a run. What a try puts into the payload store is named after it: what the try before has let go of may be
+/// deleted just now, also where that was a try of the same run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Start {
+    pub run: ReplayId,
+    /// How often it was started before.
+    pub number: u32,
+}
+
 /// Which deliveries of the ledger; what is left out is any. Ids stand alone: with them only the outcome counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -146,7 +155,12 @@ impl Replay {
                 finished_at: None,
                 reason: None,
                 // After a pause one goes first again: what was true then may not be now.
-                progress: Progress { proven: false, in_hand: None, ..self.progress.clone() },
+                progress: Progress {
+                    proven: false,
+                    in_hand: None,
+                    starts: self.progress.starts + 1,
+                    ..self.progress.clone()
+                },
                 ..self.clone()
             }),
             (Order::Cancel, State::Counting | State::Previewed | State::Running) => {
@@ -155,6 +169,10 @@ impl Replay {
             (Order::Start, State::Counting | State::Running | State::Done)
             | (Order::Cancel, State::Done | State::Cancelled | State::Failed) => None,
         }
+    }
+
+    pub fn last_start(&self) -> Start {
+        Start { run: self.id, number: self.progress.starts }
     }
 
     /// How many deliveries may be worked at once: one until one went well.
@@ -187,6 +205,8 @@ pub struct Progress {
     /// Of those in trouble.
     pub by_class: BTreeMap<String, u64>,
     pub by_outcome: BTreeMap<String, u64>,
+    /// A person started it so often.
+    pub starts: u32,
     /// One went well since the last start.
     pub proven: bool,
     pub items: Items,

@@ -198,6 +198,7 @@ impl Work<'_> {
             by_type: preview.by_type,
             by_class: preview.by_class,
             by_outcome: preview.by_outcome,
+            starts: run.progress.starts,
             proven: false,
             items: Items { pending: preview.deliveries, ..Items::default() },
             until: run.progress.until,
@@ -297,7 +298,7 @@ impl Work<'_> {
             return Ok(Duration::ZERO);
         }
         let worked = jobs.len();
-        let applying = worker::apply_all(jobs, Some(run.id), self.ports, self.config, self.stop);
+        let applying = worker::apply_all(jobs, Some(run.last_start()), self.ports, self.config, self.stop);
         let Ok(failed) = self.hold_on(applying).await else {
             // Whoever takes over goes on: what was worked is kept with its effects, and nobody died of the rest.
             run.progress.in_hand = None;

@@ -14,7 +14,7 @@ use std::time::Duration;
 use adapters::queue::{Consumer, Job, Lease};
 use adapters::store::{Applied, LedgerOutcome, Prepared, Recorded, StoreError, Unneeded};
 use domain::plan::{Cause, Context};
-use domain::replay::ReplayId;
+use domain::replay::Start;
 use domain::settle::{self, Failure, Settlement};
 use fail::fail_point;
 use futures_util::FutureExt;
@@ -209,7 +209,7 @@ pub(crate) struct Failed {
 /// Works jobs to their effects, for a replay if one is named; answers those that failed.
 pub(crate) async fn apply_all(
     jobs: Vec<(Job, u32)>,
-    replay: Option<ReplayId>,
+    replay: Option<Start>,
     ports: &Ports,
     config: &Config,
     stop: &CancellationToken,

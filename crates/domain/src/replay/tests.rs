@@ -133,6 +133,7 @@ fn one_goes_first_and_the_rest_at_its_rate() {
     assert_eq!(run.step(), 50);
     let again = Replay { state: State::Cancelled, ..run }.ordered(Order::Start, Timestamp::UNIX_EPOCH).unwrap();
     assert_eq!(again.step(), 1, "after a pause one goes first again");
+    assert_eq!(again.last_start(), Start { run: again.id, number: 1 }, "and its documents have other names");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use adapters::queue::Job;
 use adapters::store::Prepared;
 use domain::id::derived_uuid;
 use domain::plan::{self, Context};
-use domain::replay::ReplayId;
+use domain::replay::Start;
 use domain::settle::Failure;
 #[cfg(feature = "failpoints")]
 use fail::fail_point;
@@ -20,7 +20,7 @@ use crate::wiring::Ports;
 pub(super) async fn prepare(
     job: &Job,
     attempt: u32,
-    replay: Option<ReplayId>,
+    replay: Option<Start>,
     context: &Context,
     ports: &Ports,
     stop: &CancellationToken,
@@ -58,7 +58,7 @@ impl From<PayloadError> for Unprepared {
 async fn try_prepare(
     job: &Job,
     attempt: u32,
-    replay: Option<ReplayId>,
+    replay: Option<Start>,
     context: &Context,
     ports: &Ports,
 ) -> Result<Prepared, Unprepared> {
@@ -72,16 +72,16 @@ async fn try_prepare(
     let plan = catch_unwind(AssertUnwindSafe(planning)).map_err(|_| Unprepared::Failed(Failure::Panicked))?;
     let cause = plan.cause.id_bytes();
     // A replay puts nothing where the try before it has let go of something: that may be deleted just now.
-    let run = replay.map(|run| run.0.into_bytes());
+    let run = replay.map(|start| [start.run.0.as_bytes().as_slice(), &start.number.to_be_bytes()].concat());
     let mut documents = Vec::with_capacity(plan.records.len());
     for record in &plan.records {
         let record_id = record.key.id();
         let parts = [record_id.0.as_bytes().as_slice(), cause.as_slice()];
-        let id = derived_uuid(&parts.into_iter().chain(run.as_ref().map(<[u8; 16]>::as_slice)).collect::<Vec<_>>());
+        let id = derived_uuid(&parts.into_iter().chain(run.as_deref()).collect::<Vec<_>>());
         let hint = Hint::document(&job.delivery, id);
         documents.push(ports.payloads.seal(record.document.clone(), hint).await?);
     }
-    Ok(Prepared { plan, body: job.body.clone(), documents, attempt, replay })
+    Ok(Prepared { plan, body: job.body.clone(), documents, attempt, replay: replay.map(|start| start.run) })
 }
 
 /// Where a test may have a payload of its own end the process, or panic, as a bug of ours might.
