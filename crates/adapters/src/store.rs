@@ -36,7 +36,7 @@ pub use ports::{
     Recorded, Recoveries, RecoveryBackfills, ReferenceAnswer, ReferencePolicy, Replays, Retry, RetryOf, Sessions,
     Silence, Store, Upkeep, Work,
 };
-pub(crate) use ports::{LEASE_MAX, RETRY_WAIT_MAX};
+pub(crate) use ports::{LEASE_MAX, SETTLED_AHEAD_MAX};
 pub use quarantine::{Held, LetIn, QuarantineFilter, QuarantineTotals};
 pub use replay::{
     Audit, AuditFilter, AuditView, Counted, DeadGroup, Preview, ReplayItem, ReplayedView, Selected, Turn,

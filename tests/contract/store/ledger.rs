@@ -132,10 +132,18 @@ pub(crate) async fn what_is_handed_over_leaves_what_was_settled_alone(store: &dy
 }
 
 pub(crate) async fn a_clock_a_day_ahead_keeps_nothing_for_a_day(store: &dyn Store) {
-    let one = sent(activity(user("u", None), "run", 1.0), 10);
-    fail(store, &one, 1, DAY + 100, 11).await;
+    const HOUR: i64 = 3_600;
+    let (one, two) =
+        (sent(activity(user("u", None), "run", 1.0), 10), sent(activity(user("u", None), "walk", 1.0), 11));
+    fail(store, &one, 1, DAY + 100, DAY + 11).await;
+    // No further ahead than one that waits for its time.
+    fail(store, &two, 1, HOUR + 12, HOUR + 11).await;
+    let nearly = sent(activity(user("u", None), "swim", 1.0), 12);
+    fail(store, &nearly, 1, 85, 75).await;
     let due = store.lease_retries(RetryOf::Work, at(20), at(DAY + 50), 10).await.unwrap();
-    assert_eq!(due.len(), 1, "no retry waits for a day");
+    assert_eq!(due.len(), 2, "no clock that is ahead keeps a retry, but one that is a minute ahead");
+    let due = store.lease_retries(RetryOf::Work, at(86), at(DAY + 50), 10).await.unwrap();
+    assert_eq!(due.len(), 1);
     let suspect = store.lease_suspect(RetryOf::Work, at(21), at(30)).await.unwrap();
     assert!(suspect.is_some(), "and no lease lasts so long");
     let ahead = Holder { name: "relay", holder: uuid::Uuid::from_u128(1) };

@@ -37,7 +37,7 @@ pub use sessions::Sessions;
 pub use silence::Silence;
 pub use upkeep::Upkeep;
 pub use why::Evidence;
-pub(crate) use work::RETRY_WAIT_MAX;
+pub(crate) use work::SETTLED_AHEAD_MAX;
 pub use work::{Applied, Prepared, Recorded, Retry, RetryOf, Work};
 
 /// All of it, as the shell holds it.

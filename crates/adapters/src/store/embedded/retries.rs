@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::column::{json, ms};
 use crate::payloads::Sealed;
 use crate::queue::Job;
-use crate::store::{LEASE_MAX, RETRY_WAIT_MAX, Retry, RetryOf, StoreError};
+use crate::store::{LEASE_MAX, Retry, RetryOf, SETTLED_AHEAD_MAX, StoreError};
 
 pub(super) fn lease(
     connection: &Connection,
@@ -30,13 +30,13 @@ pub(super) fn lease(
             SELECT id FROM (
                 SELECT id FROM delivery
                 WHERE outcome = 'retry' AND locked_until IS NULL
-                  AND coalesce(type_name IN ('s3_payload', 's3_upload'), 0) = ?4 AND retry_at > ?5
+                  AND coalesce(type_name IN ('s3_payload', 's3_upload'), 0) = ?4 AND settled_at > ?5 AND retry_at > ?1
                 LIMIT ?3)
             LIMIT ?3)
         RETURNING metadata, body, attempts, crashes";
     let mut statement = connection.prepare_cached(LEASE)?;
     let leased = statement
-        .query_map(params![ms(now), ms(until), limit, of == RetryOf::Download, ms(now + RETRY_WAIT_MAX)], retry)?;
+        .query_map(params![ms(now), ms(until), limit, of == RetryOf::Download, ms(now + SETTLED_AHEAD_MAX)], retry)?;
     Ok(leased.collect::<rusqlite::Result<Vec<Retry>>>()?)
 }
 

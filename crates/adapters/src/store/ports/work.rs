@@ -79,8 +79,9 @@ pub enum RetryOf {
     Download,
 }
 
-/// Nothing that failed waits as long for its next try. A time beyond was written by a clock that is wrong, as with leases.
-pub(crate) const RETRY_WAIT_MAX: SignedDuration = SignedDuration::from_hours(1);
+/// Processes whose clocks differ by no more are served as they say. What is settled further ahead was stamped by a clock
+/// that is wrong, and so was the time of its next try: it is due now.
+pub(crate) const SETTLED_AHEAD_MAX: SignedDuration = SignedDuration::from_mins(1);
 
 #[async_trait]
 pub trait Work: Send + Sync {

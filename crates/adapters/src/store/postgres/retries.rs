@@ -10,7 +10,7 @@ use super::row::{column, get, small, strange};
 use super::unit::Db;
 use crate::payloads::Sealed;
 use crate::queue::Job;
-use crate::store::{LEASE_MAX, RETRY_WAIT_MAX, Retry, RetryOf, StoreError};
+use crate::store::{LEASE_MAX, Retry, RetryOf, SETTLED_AHEAD_MAX, StoreError};
 
 const LEASE: &str = "
 WITH due AS (
@@ -25,7 +25,7 @@ WITH due AS (
     SELECT received_at, id
       FROM delivery
      WHERE outcome = 'retry' AND locked_until IS NULL
-       AND coalesce(type_name IN ('s3_payload', 's3_upload'), false) = $4 AND retry_at > $5
+       AND coalesce(type_name IN ('s3_payload', 's3_upload'), false) = $4 AND settled_at > $5 AND retry_at > $1
      LIMIT $3
        FOR UPDATE SKIP LOCKED
 ), chosen AS (
@@ -43,8 +43,9 @@ pub(super) async fn lease(
     until: Timestamp,
     limit: u32,
 ) -> Result<Vec<Retry>, StoreError> {
-    let leased =
-        db.rows(LEASE, &[&now, &until, &i64::from(limit), &(of == RetryOf::Download), &(now + RETRY_WAIT_MAX)]).await?;
+    let leased = db
+        .rows(LEASE, &[&now, &until, &i64::from(limit), &(of == RetryOf::Download), &(now + SETTLED_AHEAD_MAX)])
+        .await?;
     leased.iter().map(retry).collect()
 }
 
