@@ -195,6 +195,45 @@ async fn a_broker_that_is_away_refuses_at_once_and_is_used_once_it_is_there() {
     rig.end().await;
 }
 
+/// One that keeps its connections and says nothing: what was handed to it waits for its time, and what is more does not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_broker_costs_a_budget_and_what_is_beyond_is_refused_within_100_ms() {
+    const PUBLISHED: usize = 500;
+    const BUDGET_BYTES: u32 = 256 * 1_024;
+    let (proxy, url) = proxied(true).await;
+    let mut rig = Rig::through(&url).await;
+    rig.is_ready().await;
+    rig.settings.waiting_bytes_max = BUDGET_BYTES;
+    rig.settings.publish_timeout = Duration::from_secs(1);
+    rig.reopen().await;
+    let queue = rig.queue();
+    queue.publish(job(Lane::Live)).await.unwrap();
+    proxy.freeze();
+    let all = jobs(Lane::Live, PUBLISHED);
+    let begun = Instant::now();
+    let answers = join_all(all.iter().map(async |job| (queue.publish(job.clone()).await, begun.elapsed()))).await;
+    let (at_once, waited): (Vec<_>, Vec<_>) =
+        answers.iter().partition(|(_, after)| *after < Duration::from_millis(100));
+    assert!(at_once.iter().all(|(answer, _)| *answer == Err(PublishError::Busy)), "{at_once:?}");
+    // Each takes a kilobyte beside its bytes.
+    assert!((100..=256).contains(&waited.len()), "{} of {PUBLISHED} waited", waited.len());
+    let told = |(answer, after): &&(Result<(), PublishError>, Duration)| {
+        answer.is_err() && *after < Duration::from_millis(2_500)
+    };
+    assert!(waited.iter().all(told), "{waited:?}");
+    // Connection and channels are thrown away, and the budget is whole again.
+    proxy.open();
+    let more = jobs(Lane::Live, 200);
+    eventually("it answers again", || async { queue.publish(job(Lane::Live)).await.is_ok() }).await;
+    assert!(publish_all(&*queue, &more).await.iter().all(Result::is_ok));
+    let mut consumer = queue.consume().await.unwrap();
+    let mut taken = BTreeSet::new();
+    while !ids(&more).iter().all(|id| taken.contains(id)) {
+        taken.extend(ids(&take(&mut consumer, 1).await));
+    }
+    rig.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_several_nodes_one_that_is_there_is_used() {
     let ((first, one), (second, other)) = (proxied(false).await, proxied(true).await);
