@@ -89,7 +89,14 @@ async fn behind_a_proxy_no_request_is_smuggled_past_its_rules() {
             let hidden = closed(&activity(&format!("smuggled-{number}")));
             let (answer, _) = exchange(front, format!("{head}{framing}\r\n0\r\n\r\n{hidden}").as_bytes());
             // The next one may come over the same connection to the receiver: its answer has to be its own.
-            let (own, _) = exchange(front, last(&genuine(&activity(&format!("next-{number}")))).as_bytes());
+            let next = || exchange(front, last(&genuine(&activity(&format!("next-{number}")))).as_bytes()).0;
+            // After a framing that this proxy lets through the receiver closes a connection without having said so: the
+            // 400 of actix-http 3.20 takes over the connection type of the request before (`h1/codec.rs`). A proxy
+            // that is quick enough sends the next request into it, gets no answer, and says 502, as Terra sends again.
+            let mut own = next();
+            if own.starts_with("HTTP/1.1 502") {
+                own = next();
+            }
             assert!(own.starts_with("HTTP/1.1 200"), "after {name}: {own}");
             passed += usize::from(!answer.starts_with("HTTP/1.1 400"));
         }
