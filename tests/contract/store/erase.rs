@@ -646,16 +646,22 @@ async fn a_delivery_that_names_nobody_goes_with_whom_it_is_about_and_with_nobody
         }
     }
     // Reports that name nobody at all: somebody said whose they are.
-    for (alias, session) in [("lab-report:session:canary-s", r#""canary-s""#), ("lab-report:unknown", "null")] {
+    for session in [r#""canary-s""#, "null"] {
         let body =
             format!(r#"{{"type":"lab_report.completed","session_id":{session},"data":{{"name":"canary-value"}}}}"#);
-        gone.push(apply_spelled(store, &body, 11).await);
-        let filter = ConnectionFilter { terra_user_id: Some(alias.into()), ..ConnectionFilter::default() };
+        let sent = apply_spelled(store, &body, 11).await;
+        let alias = match session {
+            "null" => format!("lab-report:delivery:{}", sent.id),
+            _ => "lab-report:session:canary-s".into(),
+        };
+        gone.push(sent);
+        let filter = ConnectionFilter { terra_user_id: Some(alias), ..ConnectionFilter::default() };
         let connection = store.connections(&filter, &everything()).await.unwrap().items.remove(0).id;
         store.assign(connection, &UserId::new(ANN), "ops", at(12)).await.unwrap();
     }
     let mut others = Vec::new();
     for body in [
+        r#"{"type":"lab_report.completed","reference_id":"","data":{"of":"nobody"}}"#,
         r#"{"type":"lab_report.completed","reference_id":"bob","session_id":"s","data":{"a":"5","b":5,"c":"unknown"}}"#,
         r#"{"type":"auth","status":"error","reference_id":"bob","reason":"5"}"#,
         r#"{"type":"s3_payload","reference_id":"bob","url":"5"}"#,

@@ -79,6 +79,9 @@ impl Sought {
 
     fn is_mentioned(&self, environment: &Environment, body: &[u8], came_back: bool, is_unreadable: bool) -> bool {
         let has_alias = |alias: &str| self.has_alias(&AliasKey::new(environment, alias), came_back);
+        let of_lab = |reference: Option<&str>, session: Option<&str>| {
+            lab_alias(reference, session).is_some_and(|alias| has_alias(&alias))
+        };
         let telling: BTreeSet<&str> = match is_unreadable && !came_back {
             true => self.telling.iter().filter(|(of, _)| of == environment).map(|(_, name)| name.as_str()).collect(),
             false => BTreeSet::new(),
@@ -90,9 +93,9 @@ impl Sought {
                     Some("user_id") => has_alias(word),
                     Some("reference_id") => {
                         let name = (environment.clone(), ReferenceId::new(word));
-                        has_alias(&lab_alias(Some(word), None)) || !came_back && self.named.references.contains(&name)
+                        of_lab(Some(word), None) || !came_back && self.named.references.contains(&name)
                     }
-                    Some("session_id" | "upload_id") => has_alias(&lab_alias(None, Some(word))),
+                    Some("session_id" | "upload_id") => of_lab(None, Some(word)),
                     Some(_) | None => false,
                 }
                 || telling.contains(word);

@@ -260,7 +260,10 @@ fn a_report_without_a_reference_is_found_by_its_session() {
     check_sought(&[(TargetKind::Alias, "lab-report:session:s-1")], of_session, 10, true);
     check_sought(&[(TargetKind::Alias, "lab-report:session:s-2")], of_session, 10, false);
     let of_nobody = r#"{"type":"lab_report.completed","data":{"results":[]}}"#;
-    check_sought(&[(TargetKind::Alias, "lab-report:unknown")], of_nobody, 10, true);
+    let of_receipt = format!("lab-report:delivery:{}", DeliveryId(Uuid::from_u128(1)));
+    let of_another = format!("lab-report:delivery:{}", DeliveryId(Uuid::from_u128(2)));
+    check_sought(&[(TargetKind::Alias, &of_receipt)], of_nobody, 10, true);
+    check_sought(&[(TargetKind::Alias, &of_another)], of_nobody, 10, false);
 }
 
 #[test]
