@@ -24,6 +24,16 @@ fn run_of(name: &str) -> Value {
     terra_says::activity(terra_says::user("terra-ann", Some("ann")), name, 5.0)
 }
 
+/// Each statement stays below its limit, and what they take together does not.
+const MAKE_EACH_SLOW: &str = "
+CREATE FUNCTION landfall.take_long() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(11); RETURN NULL; END $$;
+CREATE TRIGGER take_long AFTER INSERT ON landfall.processed FOR EACH STATEMENT EXECUTE FUNCTION landfall.take_long();
+CREATE TRIGGER take_long AFTER INSERT ON landfall.alias FOR EACH STATEMENT EXECUTE FUNCTION landfall.take_long();
+CREATE TRIGGER take_long AFTER INSERT ON landfall.activity FOR EACH STATEMENT EXECUTE FUNCTION landfall.take_long();
+CREATE TRIGGER take_long AFTER INSERT ON landfall.event FOR EACH STATEMENT EXECUTE FUNCTION landfall.take_long();
+CREATE TRIGGER take_long AFTER INSERT ON landfall.usage FOR EACH STATEMENT EXECUTE FUNCTION landfall.take_long();
+CREATE TRIGGER take_long AFTER INSERT ON landfall.delivery FOR EACH STATEMENT EXECUTE FUNCTION landfall.take_long()";
+
 async fn of(app: &TestApp, outcome: &str) -> Vec<Value> {
     app.all(&format!("/v1/deliveries?type=activity&outcome={outcome}")).await
 }
@@ -60,5 +70,26 @@ async fn a_delivery_that_takes_too_long_ends_dead_alone_and_is_replayed_once_men
         app.all("/v1/users/ann/activities").await.len() == NEIGHBOURS + 1 && of(&app, "dead").await.is_empty()
     })
     .await;
+    app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_delivery_of_many_statements_none_of_which_is_too_slow_is_given_up_all_the_same() {
+    let options = Options::default().set("LANDFALL_BACKFILL_DAYS", "0");
+    let mut app = TestApp::start_with(Engine::Cluster, options).await;
+    assert_eq!(app.send(&terra_says::auth(terra_says::user("terra-ann", Some("ann"))), &[]).await, 200);
+    app.quiet().await;
+    app.database.as_ref().unwrap().execute(MAKE_EACH_SLOW).await;
+    become_one_of(&mut app, "receive,work,api", "1").await;
+    assert_eq!(app.send(&run_of(SLOW), &[]).await, 200);
+    let begun = Instant::now();
+    within(2 * DEAD_WITHIN, "it is dead", || async { of(&app, "dead").await.len() == 1 }).await;
+    let all_of_them = Duration::from_secs(60);
+    assert!(
+        begun.elapsed() > all_of_them,
+        "each statement was in time, and it was given up after {:?}",
+        begun.elapsed()
+    );
+    assert_eq!(app.all("/v1/dead-letters").await[0]["reason"], "too_slow");
     app.end().await;
 }

@@ -58,8 +58,8 @@ pub enum StoreError {
     /// Lost a race for locks: do the same again at once.
     #[error("the store asks to try again")]
     Contention,
-    /// The store lives, and gave one statement up because it took too long: less at once may do.
-    #[error("a statement took too long")]
+    /// The store lives, and it took too long: one statement, or all that belong together. Less at once may do.
+    #[error("the store took too long")]
     TooSlow,
     /// A row breaks a rule of the schema: doing it again will not help.
     #[error("the store refused a row: {constraint}")]

@@ -18,7 +18,8 @@ use super::connect::STATEMENT_MAX;
 use super::error;
 use crate::store::StoreError;
 
-/// Everything of one unit, waiting for a connection and repeated tries included.
+/// Everything of one unit, waiting for a connection and repeated tries included. Whoever is silent is found out long
+/// before: a unit that takes as long was answered all the time, and asks too much.
 const UNIT_MAX: Duration = Duration::from_secs(60);
 
 /// A server that lives answers every statement within its limit, be it with a refusal. One that is silent for longer is
@@ -54,7 +55,7 @@ impl Units {
         F: for<'a> FnOnce(&'a mut Db) -> BoxFuture<'a, Result<Done<T>, StoreError>> + Clone + Send + Sync + 'static,
     {
         let pool = self.pool.clone();
-        self.run(UNIT_MAX, async move {
+        self.run(UNIT_MAX, StoreError::TooSlow, async move {
             let mut pause = LOST_RACE_PAUSE;
             for _ in 1..TRIES_MAX {
                 match in_transaction(&pool, work.clone()).await {
@@ -84,7 +85,7 @@ impl Units {
         F: for<'a> FnOnce(&'a mut Db) -> BoxFuture<'a, Result<T, StoreError>> + Send + 'static,
     {
         let pool = self.pool.clone();
-        self.run(UNIT_MAX, async move {
+        self.run(UNIT_MAX, StoreError::TooSlow, async move {
             let mut held = Held::from(&pool).await?;
             let outcome = work(held.db()?).await;
             held.give_back_unless_broken(&outcome);
@@ -100,7 +101,8 @@ impl Units {
         F: for<'a> FnOnce(&'a mut Db) -> BoxFuture<'a, Result<T, StoreError>> + Send + 'static,
     {
         let pool = self.pool.clone();
-        self.run(within, async move {
+        let late = StoreError::Unavailable(format!("no end within {} s", within.as_secs()));
+        self.run(within, late, async move {
             let mut held = Held::from(&pool).await?;
             let db = held.db()?;
             db.silence_max = within;
@@ -121,12 +123,10 @@ impl Units {
     async fn run<T: Send + 'static>(
         &self,
         within: Duration,
+        late: StoreError,
         work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let bounded = async move {
-            let late = StoreError::Unavailable(format!("no end within {} s", within.as_secs()));
-            tokio::time::timeout(within, work).await.unwrap_or(Err(late))
-        };
+        let bounded = async move { tokio::time::timeout(within, work).await.unwrap_or(Err(late)) };
         match self.tasks.spawn(bounded).await {
             Ok(outcome) => outcome,
             // Our caller decides what a panic costs; here it must not be lost.
