@@ -55,6 +55,7 @@ impl Balance {
         let settled: BTreeSet<String> = settled.into_keys().collect();
         let waiting = accepted.difference(&settled).count();
         self.most_waiting = self.most_waiting.max(waiting);
+        println!("{} accepted, {waiting} of them not yet settled", accepted.len());
         let queued = jobs(&queues);
         // A broker counts messages, which hold several, and not what other processes hold.
         if fleet.app.engine == Engine::Embedded && waiting as u64 > queued {

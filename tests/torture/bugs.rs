@@ -13,6 +13,7 @@ use crate::harness::TestApp;
 use crate::harness::process::Process;
 
 const SETTLED_WITHIN: Duration = Duration::from_secs(240);
+const SAID_EVERY: Duration = Duration::from_secs(10);
 
 pub struct Bugs {
     /// (trace id, reason) of every dead letter.
@@ -23,10 +24,14 @@ impl Bugs {
     /// Waits until everything accepted has come to an end, be it a bad one, and starts again what ends meanwhile.
     pub async fn come_to_light(fleet: &mut Fleet, sent: &Sent) -> Bugs {
         let begun = Instant::now();
-        let mut open = None;
+        let (mut open, mut said) = (None, Duration::ZERO);
         while open != Some(0) {
             assert!(begun.elapsed() < SETTLED_WITHIN, "not within {SETTLED_WITHIN:?} processed or dead: {open:?}");
             fleet.tend_for(Duration::from_secs(1)).await;
+            if let Some(waiting) = open.filter(|_| begun.elapsed() > said + SAID_EVERY) {
+                said = begun.elapsed();
+                println!("{waiting} wait for their end, {} s after the last fault", said.as_secs());
+            }
             open = match waiting(&fleet.app).await {
                 // A long listing, of which no process that ends half-way would come to the end.
                 Some(0) => outcomes(&fleet.app).await.map(|outcomes| {
