@@ -27,6 +27,9 @@ use crate::worker;
 pub(crate) const HELD_BEFORE: &str = "held_before";
 
 const PER_ROUND: u32 = 64;
+/// For so long a round works suspects, one after the other. Each end of a worker makes suspects of all that it tried
+/// together: with one in a round they would become more and more where workers end again and again.
+const SUSPECTS_FOR: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_secs(1);
 
 /// How long a try is hidden from other workers, and how long it takes to notice that its worker died. If the worker
@@ -78,8 +81,10 @@ pub(crate) async fn run(ports: Ports, config: Arc<Config>, stop: CancellationTok
         let ids = ids(&together);
         let jobs = together.into_iter().map(numbered).collect();
         hold_on(&ids, LEASE, &ports, &stop, &mut absence, worker::work_all(jobs, &ports, &config, &stop)).await;
-        // Leased only now: it must not count as a try of this one if the others end us.
-        if let Some(alone) = suspect(RetryOf::Work, LEASE, &ports, &mut absence).await {
+        // Leased one by one and only now: it must not count as a try of this one if the others end us.
+        let begun = Instant::now();
+        while begun.elapsed() < SUSPECTS_FOR && !stop.is_cancelled() {
+            let Some(alone) = suspect(RetryOf::Work, LEASE, &ports, &mut absence).await else { break };
             is_idle = false;
             let id = [alone.job.delivery.id];
             let work = async {
